@@ -1,0 +1,111 @@
+"""The database of a service: SQLite by default, any other by its URL."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from alembic import command, context
+from alembic.config import Config
+from pydantic import SecretStr
+from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from shared.health import NotReadyError
+
+BUSY_TIMEOUT_SECONDS = 10
+WRITES = "sqlite_writes"
+
+
+class Database:
+    """Sessions on one database: `reading()` for a snapshot, `writing()` for a change."""
+
+    def __init__(self, url: str, password: SecretStr | None = None) -> None:
+        full_url = make_url(url)
+        if password is not None:
+            full_url = full_url.set(password=password.get_secret_value())
+        self.engine = _engine(full_url)
+        self._writer = self.engine.execution_options(**{WRITES: True})
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Open a session that changes nothing; it is rolled back at the end."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Open a session that is committed at the end, or rolled back where an error leaves it.
+
+        On SQLite it takes the write lock at once: a transaction that reads first and then wants
+        to write fails where another wrote in between, whatever the busy timeout is.
+        """
+        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def check(self) -> None:
+        """Ask the database for its schema's version; raise NotReadyError where it has none."""
+        try:
+            with self.reading() as session:
+                session.execute(text("SELECT version_num FROM alembic_version"))
+        except SQLAlchemyError as error:
+            raise NotReadyError(f"database: {type(error).__name__}") from error
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
+    """Switch on what SQLite leaves off; and begin transactions ourselves, not at the driver's."""
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")  # NORMAL may lose a commit at a power cut
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
+
+
+def migrate(database: Database, migrations: Path) -> None:
+    """Bring the schema of ``database`` to the newest of the Alembic scripts in ``migrations``."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations))
+    config.attributes["database"] = database
+    command.upgrade(config, "head")
+
+
+def run_migrations(metadata: MetaData) -> None:
+    """Do the work of an Alembic `env.py`: each service's is this one call.
+
+    One transaction holds the whole upgrade; on SQLite it holds the write lock too, so two
+    processes that migrate at once take turns.
+    """
+    database: Database = context.config.attributes["database"]
+    with database.engine.execution_options(**{WRITES: True}).begin() as connection:
+        context.configure(connection, target_metadata=metadata, render_as_batch=True)
+        with context.begin_transaction():
+            context.run_migrations()
+
+
+def migrate_command(database: Database, migrations: Path) -> click.Command:
+    """Return the command `flask --app SERVICE.app migrate`."""
+
+    @click.command("migrate", help="Bring the database's schema up to date.")
+    def run() -> None:
+        migrate(database, migrations)
+        click.echo("the schema is up to date")
+
+    return run

@@ -1,0 +1,81 @@
+"""What the Flask application of each service has around its own views."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask, Response, abort, request
+from opentelemetry.sdk.trace import TracerProvider
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.sansio.utils import host_is_trusted
+
+from shared.health import HEALTH_PATHS, Check, health_blueprint
+from shared.service_logging import ACCESS_LOG_FORMAT, logging_configuration
+from shared.settings import ServiceSettings, require_declared_transport
+from shared.tracing import trace_requests
+
+LONGEST_BODY_BYTES = 64 * 1024
+
+
+def service_app(
+    import_name: str,
+    settings: ServiceSettings,
+    provider: TracerProvider,
+    checks: Mapping[str, Check],
+) -> Flask:
+    """Return an application with tracing, health views, host check and security headers.
+
+    Its static folder is off; bodies over 64 KiB get 413.
+    """
+    app = Flask(import_name, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY_BYTES
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
+    if settings.proxies:
+        hops = settings.proxies
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
+        )
+    trace_requests(app, provider)
+    app.before_request(_host_check(settings))
+    app.after_request(_security_headers)
+    app.register_blueprint(health_blueprint(checks))
+    return app
+
+
+def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]:
+    """Return what `gunicorn.conf.py` sets; the service stops here where its transport is open.
+
+    Raises SystemExit with the setting's name.
+    """
+    require_declared_transport(settings)
+    return {
+        "bind": settings.bind,
+        "workers": settings.workers,
+        "worker_class": "gthread",
+        "threads": settings.threads,
+        "graceful_timeout": 30,
+        "keepalive": 5,
+        "accesslog": "-",
+        "access_log_format": ACCESS_LOG_FORMAT,
+        "logconfig_dict": logging_configuration(service, settings.log_level),
+        # gunicorn trusts loopback to say scheme and path in headers; here only `proxies` does.
+        "secure_scheme_headers": {},
+        "forwarder_headers": "",
+    }
+
+
+def _host_check(settings: ServiceSettings) -> Any:
+    """Refuse requests for a host that is not ours: its name would stand in links we build."""
+    trusted = list(settings.trusted_hosts)
+
+    def refuse_other_hosts() -> None:
+        if request.path not in HEALTH_PATHS and not host_is_trusted(request.host, trusted):
+            abort(400, "the Host header names none of this service's hosts")
+
+    return refuse_other_hosts
+
+
+def _security_headers(response: Response) -> Response:
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    response.headers.setdefault("Content-Security-Policy", "default-src 'none'")
+    return response

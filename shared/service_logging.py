@@ -1,0 +1,118 @@
+"""Structured logs: one JSON object a line, joined to traces by their ids, without secrets."""
+
+import json
+import logging
+import logging.config
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from opentelemetry import trace
+
+TOKEN_START_LENGTH = 10
+
+ACCESS_LOG_FORMAT = "%(m)s %(U)s answered %(s)s in %(M)s ms"
+"""gunicorn's access line. `U` is the path alone: a query string may hold credentials."""
+
+
+def configure_logging(service: str, level: str) -> None:
+    """Send every log line of this process to standard error, as JSON and redacted."""
+    logging.config.dictConfig(logging_configuration(service, level))
+
+
+def logging_configuration(service: str, level: str) -> dict[str, Any]:
+    """Return the configuration for `logging.config.dictConfig`, which gunicorn takes as well."""
+    stderr = {"handlers": ["stderr"], "level": level, "propagate": False}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": RedactingJsonFormatter, "service": service}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            "gunicorn.error": stderr,
+            "gunicorn.access": stderr,
+            # At DEBUG Authlib logs whole tokens (RFC 6749 §10.3: they stay confidential).
+            "authlib": {"level": "INFO" if level == "DEBUG" else level},
+        },
+    }
+
+
+class RedactingJsonFormatter(logging.Formatter):
+    """Formats a record as one JSON object, its texts redacted.
+
+    The fields: `time`, `level`, `logger`, `service`, `message`, `trace_id` and `span_id` where a
+    span is open, `exception` where one is logged, and those of the mapping that was logged as
+    ``extra={"event": {...}}``, which win over the others.
+    """
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line for ``record``."""
+        fields: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "service": self._service,
+            "message": record.getMessage(),
+        }
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            fields["trace_id"] = trace.format_trace_id(context.trace_id)
+            fields["span_id"] = trace.format_span_id(context.span_id)
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        fields |= getattr(record, "event", {})
+        return json.dumps({name: _redacted(value) for name, value in fields.items()}, default=str)
+
+
+def redacted(text: str) -> str:
+    """Return ``text`` with every token, secret and password in it shortened.
+
+    The last line of defence: nobody should log one. It knows JWTs, secrets of ours, the
+    Authorization header, credentials of forms and JSON, and passwords in URLs. It does not know
+    a secret that stands alone and has no form of ours.
+    """
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _redacted(value: object) -> object:
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, dict):
+        return {name: _redacted(part) for name, part in value.items()}
+    return value
+
+
+def _start_and_length(match: re.Match[str]) -> str:
+    return f"{match.group()[:TOKEN_START_LENGTH]}… ({len(match.group())} characters)"
+
+
+def _length(match: re.Match[str]) -> str:
+    return f"{match.group('before')}({len(match.group('secret'))} characters)"
+
+
+_PATTERNS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
+    # A JWT, whole or cut: its header is a JSON object in base64url.
+    (re.compile(r"eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)*"), _start_and_length),
+    # A secret of ours, known by its prefix.
+    (re.compile(r"(?P<before>)(?P<secret>ccs_[\w-]{16,})"), _length),
+    # An Authorization header.
+    (re.compile(r"(?i)(?P<before>\b(?:basic|bearer)\s+)(?P<secret>[\w.~+/=-]{12,})"), _length),
+    # Credentials in a form, a URL or JSON.
+    (
+        re.compile(
+            r"(?i)(?P<before>(?:client_secret|client_assertion|password|[a-z]*_?token)"
+            r"(?:=|['\"]\s*:\s*b?['\"]))(?P<secret>[^\s&'\",}(]{8,})"
+        ),
+        _length,
+    ),
+    # A password in a URL.
+    (re.compile(r"(?P<before>://[^/\s:@]+:)(?P<secret>[^/\s@]+)(?=@)"), _length),
+)

@@ -1,0 +1,219 @@
+"""How every service reads its settings, and the settings that all three have.
+
+A setting is looked for in this order: the environment (with the service's prefix), the file
+`.env` in the working directory, the file that the local stack wrote. A setting that is a secret
+is looked for in the secrets folder and nowhere else.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+STATE_DIR_VARIABLE = "LOCAL_STATE_DIR"
+SECRETS_DIR_VARIABLE = "SECRETS_DIR"
+STACK_SETTINGS_FILE = "stack.env"
+
+
+def state_dir() -> Path:
+    """Return the folder of the local stack's state: databases, vault, secrets, logs."""
+    return Path(os.environ.get(STATE_DIR_VARIABLE, ".local")).absolute()
+
+
+def secrets_dir() -> Path:
+    """Return the folder that holds one file for each setting that is a secret."""
+    return Path(os.environ.get(SECRETS_DIR_VARIABLE, state_dir() / "secrets"))
+
+
+def checked_url(url: str) -> str:
+    """Return ``url`` as it was given, if it is absolute, http or https, and has no fragment.
+
+    A string that is checked, not pydantic's HttpUrl: that type appends a slash, and identifiers
+    are compared byte for byte (RFC 8414 §3.3, RFC 9068 §4).
+
+    Raises ValueError where it is not.
+    """
+    scheme, separator, rest = url.partition("://")
+    if scheme not in {"http", "https"} or not separator or not rest.partition("/")[0]:
+        raise ValueError("must be an absolute URL that begins with http:// or https://")
+    if "#" in url or any(character.isspace() for character in url):
+        raise ValueError("must have no fragment and no white space")
+    return url
+
+
+def checked_issuer(url: str) -> str:
+    """Return ``url`` if it can be an issuer identifier: no query, no slash at the end.
+
+    RFC 8414 §2 forbids query and fragment. A slash at the end is legal, but then the well-known
+    address and the byte-for-byte comparison trip most clients; so we refuse it at the start.
+
+    Raises ValueError where it can't.
+    """
+    if "?" in url or url.endswith("/"):
+        raise ValueError("must have no query and must not end in a slash")
+    return checked_url(url)
+
+
+CheckedUrl = Annotated[str, AfterValidator(checked_url)]
+IssuerUrl = Annotated[str, AfterValidator(checked_issuer)]
+
+
+class ServiceSettings(BaseSettings):
+    """The settings that each of the three services has."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",  # `.env` holds the settings of all three services
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )
+
+    bind: str = Field(pattern=r"^.+:\d{1,5}$")
+    """Address and port to listen on, as gunicorn takes them: `127.0.0.1:9000`."""
+
+    workers: int = Field(default=2, ge=1, le=64)
+    """How many worker processes gunicorn starts."""
+
+    threads: int = Field(default=4, ge=1, le=64)
+    """How many requests one worker process handles at a time."""
+
+    database_url: str
+    """SQLAlchemy's URL of the database, without a password: `sqlite:////var/lib/bank.db`."""
+
+    database_password: SecretStr | None = None
+    """The password that joins `database_url`; SQLite needs none."""
+
+    transport: Literal["plain-http", "tls-in-front"] | None = None
+    """`plain-http` for a demonstration, or `tls-in-front` where a proxy ends TLS before us.
+    A service does not start without one of the two (RFC 6749 §3.2)."""
+
+    proxies: int = Field(default=0, ge=0, le=8)
+    """How many proxies in front are trusted to say scheme, host and client address
+    (`X-Forwarded-*`). 0: those headers are ignored."""
+
+    trusted_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    """Host names under which the service answers, without ports; a leading dot takes in the
+    sub-domains. A JSON list. Any other name gets 400; health checks are excepted."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The lowest level that is logged."""
+
+    @field_validator("database_url")
+    @classmethod
+    def _no_password_in_the_url(cls, url: str) -> str:
+        try:
+            password = make_url(url).password
+        except ArgumentError as error:
+            raise ValueError("must be a database URL as SQLAlchemy takes it") from error
+        if password is not None:
+            raise ValueError("must hold no password: put it into the secret `database_password`")
+        return url
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources, the first wins; only the last may give a secret."""
+        del dotenv_settings, file_secret_settings  # theirs are fixed when the class is made
+        user = DotEnvSettingsSource(settings_cls, env_file=".env")
+        stack = DotEnvSettingsSource(settings_cls, env_file=state_dir() / STACK_SETTINGS_FILE)
+        plain = [_WithoutSecrets(settings_cls, source) for source in (env_settings, user, stack)]
+        folder = secrets_dir()
+        secrets = SecretsSettingsSource(settings_cls, folder if folder.is_dir() else None)
+        return (init_settings, *plain, secrets)
+
+
+class VaultSettings(ServiceSettings):
+    """The settings of a service that uses the key vault."""
+
+    vault_directory: Path = Field(default_factory=lambda: state_dir() / "vault")
+    """The vault: a folder with a folder for each entry, which holds a file for each field."""
+
+
+class _WithoutSecrets(PydanticBaseSettingsSource):
+    """A source that refuses to give a secret: environments are inherited, listed and logged."""
+
+    def __init__(
+        self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource
+    ) -> None:
+        super().__init__(settings_cls)
+        self._source = source
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        """Return the value of one field as the source underneath finds it."""
+        return self._source.get_field_value(field, field_name)
+
+    def __call__(self) -> dict[str, Any]:
+        values = self._source()
+        for name in values:
+            field = self.settings_cls.model_fields.get(name)
+            if field is not None and "SecretStr" in str(field.annotation):
+                raise SystemExit(
+                    f"{setting_name(self.settings_cls, name)} is a secret and cannot come from "
+                    f"the environment or a .env file: put it into the file "
+                    f"{secret_file(self.settings_cls, name)}"
+                )
+        return values
+
+
+def setting_name(settings_class: type[BaseSettings], field: str) -> str:
+    """Return the name of ``field`` in the environment, as `AUTH_SERVER_ISSUER`."""
+    return f"{settings_class.model_config['env_prefix']}{field}".upper()
+
+
+def secret_file(settings_class: type[BaseSettings], field: str) -> Path:
+    """Return the file in the secrets folder from which ``field`` is read."""
+    return secrets_dir() / setting_name(settings_class, field).lower()
+
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def read_settings(settings_class: type[Settings]) -> Settings:
+    """Return the settings, read from the sources of this module.
+
+    Raises SystemExit with a line for each bad setting: its name and what is wrong with it. The
+    value is not shown, as it may be a secret in the wrong place.
+    """
+    try:
+        return settings_class()
+    except ValidationError as error:
+        problems = [
+            f"{setting_name(settings_class, '.'.join(map(str, problem['loc'])))}: {problem['msg']}"
+            for problem in error.errors(include_url=False, include_input=False)
+        ]
+        raise SystemExit("\n".join(problems)) from error
+
+
+def require_declared_transport(settings: ServiceSettings) -> None:
+    """Stop a service that does not say how its transport is protected (RFC 6749 §3.2).
+
+    Raises SystemExit with the name of the setting.
+    """
+    if settings.transport is None:
+        raise SystemExit(
+            f"{setting_name(type(settings), 'transport')}: say `tls-in-front` where a proxy ends "
+            "TLS before this service, or `plain-http` for a demonstration on one machine"
+        )
