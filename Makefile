@@ -1,0 +1,85 @@
+# The commands of this repository; `make help` lists them.
+# Paths are relative, so that all of it works in a folder whose name has spaces.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: up down status logs token cli clean test lint format coverage diagrams lock help
+
+# The first Python that is new enough. Your own: make up PYTHON=/path/to/python3.13
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+VENV_PYTHON = .venv/bin/python
+PIP_INSTALL = $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes
+DEMO = $(VENV_PYTHON) -m demo
+
+# make up AUTH_PORT=9100 BANK_PORT=9101 CLIENT_PORT=9102
+export AUTH_PORT BANK_PORT CLIENT_PORT SERVICE ARGS
+
+up: .venv/services.installed ## start the system, run the flow once and tell its five arrows
+	@$(DEMO) up
+
+down: .venv/services.installed ## stop the system; its data stays
+	@$(DEMO) down
+
+status: .venv/services.installed ## say what runs
+	@$(DEMO) status
+
+logs: .venv/services.installed ## print the logs of all services, oldest line first (FOLLOW=1: go on)
+	@$(DEMO) logs $(if $(FOLLOW),--follow)
+
+token: .venv/services.installed ## print a fresh access token, and nothing else
+	@$(DEMO) token
+
+cli: .venv/services.installed ## run a service's command: make cli SERVICE=auth_server ARGS="clients list"
+	@$(DEMO) cli "$${SERVICE:-auth_server}" "$${ARGS:---help}"
+
+clean: ## stop the system and delete its data (.local) and the tools' caches
+	@[ ! -e .venv/services.installed ] || $(DEMO) clean
+	@rm -rf .local .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+test: .venv/development.installed ## run every test, with branch coverage over all processes
+	@rm -f .coverage .coverage.*
+	@$(VENV_PYTHON) -m coverage run -m pytest -n auto $(PYTEST_ARGS)
+	@$(VENV_PYTHON) -m coverage combine --quiet
+	@$(VENV_PYTHON) -m coverage report
+
+lint: .venv/development.installed ## check style and types
+	@$(VENV_PYTHON) -m ruff format --check .
+	@$(VENV_PYTHON) -m ruff check .
+	@$(VENV_PYTHON) -m mypy
+
+format: .venv/development.installed ## format the code
+	@$(VENV_PYTHON) -m ruff format .
+	@$(VENV_PYTHON) -m ruff check --fix .
+
+diagrams: ## render the diagram to SVG (needs PlantUML)
+	@diagrams/render.sh
+
+LOCK = $(VENV_PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-header pyproject.toml
+
+lock: .venv/development.installed ## write the hashed locks in requirements/ anew, valid from Python 3.11
+	@$(LOCK) --all-extras --output-file requirements/development.txt
+	@for service in auth-server resource-server client-service; do \
+		$(LOCK) --extra $$service --constraint requirements/development.txt \
+			--output-file requirements/$$service.txt || exit 1; done
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/bin/python:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed; none was found. Name yours: make up PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is too old: Python 3.11 or newer is needed. Name another: make up PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "$(PYTHON) has no venv module: install it (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@echo "making the virtual environment .venv"
+	@"$(PYTHON)" -m venv .venv
+
+.venv/services.installed: requirements/auth-server.txt requirements/resource-server.txt requirements/client-service.txt | .venv/bin/python
+	@$(PIP_INSTALL) -r requirements/auth-server.txt -r requirements/resource-server.txt -r requirements/client-service.txt
+	@touch $@
+
+.venv/development.installed: requirements/development.txt .venv/services.installed
+	@$(PIP_INSTALL) -r requirements/development.txt
+	@touch $@

@@ -1,0 +1,239 @@
+"""The system as local processes: SQLite, a vault directory, three gunicorns on loopback."""
+
+import json
+import os
+import secrets as random
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography.fernet import Fernet
+
+from demo.event_log import ArrowEvent, arrow_events
+from demo.processes import ROOT, DemoError, Service
+from shared.identifiers import DEMO_CLIENT, SCOPE_READ, SCOPE_WRITE
+from shared.settings import STACK_SETTINGS_FILE, STATE_DIR_VARIABLE
+from shared.vault import DirectoryVault, EntryNotFoundError
+
+COMMAND_SECONDS = 120
+EXISTS_ALREADY = 3
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The three ports; the issuer and the audience follow from them."""
+
+    auth_server: int = 9000
+    resource_server: int = 9001
+    client_service: int = 9002
+
+
+@dataclass(frozen=True)
+class Run:
+    """One reconciliation, as the client told it, and the arrow events of its trace."""
+
+    report: dict[str, Any]
+    events: Sequence[ArrowEvent]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the client's job did its work."""
+        return bool(self.report.get("status") == "succeeded")
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """The three services on this machine; everything they keep lies in ``state``."""
+
+    state: Path
+    ports: Ports = field(default_factory=Ports)
+
+    @property
+    def auth_server(self) -> Service:
+        """The authorization server's process."""
+        return Service("auth_server", self.ports.auth_server, self.state)
+
+    @property
+    def resource_server(self) -> Service:
+        """The bank's process."""
+        return Service("resource_server", self.ports.resource_server, self.state)
+
+    @property
+    def client_service(self) -> Service:
+        """The client's process."""
+        return Service("client_service", self.ports.client_service, self.state)
+
+    @property
+    def services(self) -> tuple[Service, Service, Service]:
+        """All three, the one that others wait for first."""
+        return self.auth_server, self.resource_server, self.client_service
+
+    def up(self) -> None:
+        """Start what does not run and return when all of it can work. Safe to call again."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        moved = self._write_settings()
+        idle = [service for service in self.services if moved or not service.is_well()]
+        for service in idle:
+            service.stop()
+            service.require_free_port()
+        if not idle:
+            return
+        with ThreadPoolExecutor() as pool:
+            steps = (self._prepare_auth_server, self._prepare_bank, self._prepare_client)
+            list(pool.map(lambda step: step(), steps))
+        for service in idle:
+            service.start(self.environment())
+        for service in idle:
+            service.wait_until_ready()
+
+    def down(self) -> list[Service]:
+        """Stop the services; return those that ran."""
+        with ThreadPoolExecutor() as pool:
+            stopped = list(pool.map(Service.stop, self.services))
+        return [service for service, ran in zip(self.services, stopped, strict=True) if ran]
+
+    def run_once(self) -> Run:
+        """Let the client reconcile once, in a process of its own, and collect what happened."""
+        starts = {file: _size(file) for file in self._log_files()}
+        result = self.flask("client_service", "run-once", "--json")
+        self._run_log().parent.mkdir(parents=True, exist_ok=True)
+        with self._run_log().open("a") as log:
+            log.write(result.stderr)
+        try:
+            report = json.loads(result.stdout)
+        except ValueError:
+            raise DemoError(_last_line(result) or "the client said nothing") from None
+        texts = [_text_from(file, starts.get(file, 0)) for file in self._log_files()]
+        return Run(report, arrow_events(texts, report["trace_id"]))
+
+    def logs(self) -> list[str]:
+        """Return the text of every log file."""
+        return [_text_from(file, 0) for file in self._log_files()]
+
+    def flask(self, service: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of a service: `flask --app SERVICE.app ARGUMENTS`."""
+        command = [sys.executable, "-m", "flask", "--app", f"{service}.app", *arguments]
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of every process of this stack; it holds no secret."""
+        receiver = f"{self.client_service.url}/v1/traces"
+        return os.environ | {
+            STATE_DIR_VARIABLE: str(self.state),
+            "FLASK_SKIP_DOTENV": "1",  # our settings read `.env` themselves
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": receiver,
+            "OTEL_BSP_SCHEDULE_DELAY": "200",
+        }
+
+    def settings(self) -> dict[str, str]:
+        """Return the settings that differ from a service's defaults, by name."""
+        bank = self.resource_server.url
+        settings = {
+            "AUTH_SERVER_ISSUER": self.auth_server.url,
+            "RESOURCE_SERVER_ISSUER": self.auth_server.url,
+            "RESOURCE_SERVER_RESOURCE": bank,
+            "CLIENT_SERVICE_ISSUER": self.auth_server.url,
+            "CLIENT_SERVICE_API_URL": bank,
+            "CLIENT_SERVICE_RECEIVE_TRACES": "true",
+        }
+        for service in self.services:
+            settings[f"{service.name}_bind".upper()] = f"127.0.0.1:{service.port}"
+            settings[f"{service.name}_transport".upper()] = "plain-http"
+        return settings
+
+    def _write_settings(self) -> bool:
+        """Write the settings for every process of the stack; tell whether they are new."""
+        lines = ["# Written by `make up`: the settings of the local stack."]
+        lines += [f"{name}={value}" for name, value in sorted(self.settings().items())]
+        text, file = "\n".join(lines) + "\n", self.state / STACK_SETTINGS_FILE
+        if file.exists() and file.read_text() == text:
+            return False
+        _write_whole(file, text)
+        return True
+
+    def _prepare_auth_server(self) -> None:
+        """Make its key-encryption key, its tables, the bank as a resource, and the client."""
+        key_file = self.state / "secrets" / "auth_server_key_encryption_key"
+        if not key_file.exists():
+            key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write_whole(key_file, Fernet.generate_key().decode() + "\n")
+        self._do("auth_server", "migrate")
+        scopes = ("--scope", SCOPE_READ, "--scope", SCOPE_WRITE)
+        self._do("auth_server", "resources", "add", self.resource_server.url, *scopes, "--default")
+        self._register_client()
+
+    def _register_client(self) -> None:
+        """Register the client; its credentials go into the vault and are printed nowhere.
+
+        Where a start was cut off between the two, no vault holds the secret, so nobody can know
+        it: it is revoked, and a new one made.
+        """
+        to_vault = ("--to-vault", DEMO_CLIENT)
+        added = self.flask("auth_server", "clients", "add", DEMO_CLIENT, *to_vault)
+        if added.returncode not in (0, EXISTS_ALREADY):
+            raise DemoError(_last_line(added))
+        try:
+            DirectoryVault(self.state / "vault").read(DEMO_CLIENT)
+        except EntryNotFoundError:
+            listed = self._do("auth_server", "secrets", "list", DEMO_CLIENT, "--json")
+            for secret in json.loads(listed):
+                self._do("auth_server", "secrets", "revoke", DEMO_CLIENT, str(secret["id"]))
+            self._do("auth_server", "secrets", "add", DEMO_CLIENT, *to_vault)
+
+    def _prepare_bank(self) -> None:
+        self._do("resource_server", "migrate")
+        self._do("resource_server", "ledger", "seed-demo")
+
+    def _prepare_client(self) -> None:
+        self._do("client_service", "migrate")
+
+    def _do(self, service: str, *arguments: str) -> str:
+        result = self.flask(service, *arguments)
+        if result.returncode != 0:
+            raise DemoError(f"{service} {' '.join(arguments[:2])}: {_last_line(result)}")
+        return result.stdout
+
+    def _run_log(self) -> Path:
+        return self.state / "logs" / "run-once.log"
+
+    def _log_files(self) -> list[Path]:
+        return [*(service.log_file for service in self.services), self._run_log()]
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """Write ``file`` so that a crash leaves the old text or the new, readable by its owner."""
+    fresh = file.with_name(f".{file.name}.{random.token_hex(4)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+    fresh.replace(file)
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+def _text_from(file: Path, start: int) -> str:
+    if not file.exists():
+        return ""
+    with file.open("rb") as stream:
+        stream.seek(start)
+        return stream.read().decode("utf-8", "replace")
+
+
+def _last_line(result: subprocess.CompletedProcess[str]) -> str:
+    lines = (result.stderr.strip() or result.stdout.strip()).splitlines()
+    return lines[-1] if lines else f"ended with status {result.returncode}"

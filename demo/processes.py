@@ -1,0 +1,154 @@
+"""Starts and stops one service as a local process, and tells whether it runs.
+
+A running service holds a lock that it inherited: unlike a process id, a lock is never taken for
+another's, and it is free at once when the last process of the service is gone.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+START_SECONDS = 30
+STOP_SECONDS = 35
+KILL_SECONDS = 5
+POLL_SECONDS = 0.05
+LARGEST_LOG_BYTES = 20_000_000
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class DemoError(Exception):
+    """Something that the user can mend; the text is one clear line that says how."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One of the three services as a local process: its package, port and files."""
+
+    name: str
+    port: int
+    state: Path
+
+    @property
+    def url(self) -> str:
+        """The base URL, with the host name under which the others know it."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def log_file(self) -> Path:
+        """Where it logs, one JSON object a line."""
+        return self.state / "logs" / f"{self.name}.log"
+
+    @property
+    def pid_file(self) -> Path:
+        """Where gunicorn's first process writes its id."""
+        return self.state / "run" / f"{self.name}.pid"
+
+    def is_running(self) -> bool:
+        """Tell whether a process of this service lives."""
+        lock = self._lock_file()
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(lock)
+
+    def is_ready(self) -> bool:
+        """Tell whether it answers that it can work."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=2) as answer:  # noqa: S310 - http
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def require_free_port(self) -> None:
+        """Raise DemoError where another program listens on the port."""
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", self.port))
+            except OSError as error:
+                raise DemoError(
+                    f"port {self.port} of the {self.name} is taken by another program: stop it, "
+                    "or choose another port (make up AUTH_PORT=… BANK_PORT=… CLIENT_PORT=…)"
+                ) from error
+
+    def start(self, environment: dict[str, str]) -> None:
+        """Start gunicorn beside this process; it goes on when this one ends."""
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        lock = self._lock_file()
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        command = [sys.executable, "-m", "gunicorn", "--config", f"{self.name}/gunicorn.conf.py"]
+        command += ["--pid", str(self.pid_file), f"{self.name}.wsgi:app"]
+        if self.log_file.exists() and self.log_file.stat().st_size > LARGEST_LOG_BYTES:
+            self.log_file.replace(self.log_file.with_suffix(".log.1"))
+        with self.log_file.open("ab") as log:
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[lock],
+                start_new_session=True,
+            )
+        os.close(lock)
+
+    def wait_until_ready(self) -> None:
+        """Return when the service can work; raise DemoError where it ends or takes too long."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self.is_ready():
+            if not self.is_running():
+                raise DemoError(f"the {self.name} did not start: {self._last_words()}")
+            if time.monotonic() > deadline:
+                raise DemoError(f"the {self.name} is not ready after {START_SECONDS} s: make logs")
+            time.sleep(POLL_SECONDS)
+
+    def is_well(self) -> bool:
+        """Tell whether it runs, its first process included, and can work."""
+        return self.is_running() and self._signal(0) and self.is_ready()
+
+    def stop(self) -> bool:
+        """End the service, by force if it takes too long; tell whether it ran."""
+        if not self.is_running():
+            return False
+        started = time.monotonic()
+        while self.is_running():
+            waited = time.monotonic() - started
+            if waited > STOP_SECONDS + KILL_SECONDS:
+                raise DemoError(f"the {self.name} does not end: see {self.pid_file}")
+            self._signal(signal.SIGTERM if waited < STOP_SECONDS else signal.SIGKILL)
+            time.sleep(POLL_SECONDS)
+        self.pid_file.unlink(missing_ok=True)
+        return True
+
+    def _signal(self, number: int) -> bool:
+        """Send ``number`` to the first process (to all of them for SIGKILL); tell if it lives."""
+        try:
+            process = int(self.pid_file.read_text())
+            (os.killpg if number == signal.SIGKILL else os.kill)(process, number)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def _lock_file(self) -> int:
+        """Open the lock file; only the child it is passed to inherits it."""
+        path = self.state / "run" / f"{self.name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+    def _last_words(self) -> str:
+        lines = self.log_file.read_text("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
