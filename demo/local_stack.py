@@ -5,7 +5,7 @@ import os
 import secrets as random
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,10 +96,13 @@ class LocalStack:
             stopped = list(pool.map(Service.stop, self.services))
         return [service for service, ran in zip(self.services, stopped, strict=True) if ran]
 
-    def run_once(self) -> Run:
-        """Let the client reconcile once, in a process of its own, and collect what happened."""
+    def run_once(self, settings: Mapping[str, str] | None = None) -> Run:
+        """Let the client reconcile once, in a process of its own, and collect what happened.
+
+        ``settings`` are changed for this run alone.
+        """
         starts = {file: _size(file) for file in self._log_files()}
-        result = self.flask("client_service", "run-once", "--json")
+        result = self.flask("client_service", "run-once", "--json", settings=settings)
         self._run_log().parent.mkdir(parents=True, exist_ok=True)
         with self._run_log().open("a") as log:
             log.write(result.stderr)
@@ -114,13 +117,15 @@ class LocalStack:
         """Return the text of every log file."""
         return [_text_from(file, 0) for file in self._log_files()]
 
-    def flask(self, service: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def flask(
+        self, service: str, *arguments: str, settings: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command of a service: `flask --app SERVICE.app ARGUMENTS`."""
         command = [sys.executable, "-m", "flask", "--app", f"{service}.app", *arguments]
         return subprocess.run(
             command,
             cwd=ROOT,
-            env=self.environment(),
+            env=self.environment() | dict(settings or {}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

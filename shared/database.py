@@ -24,10 +24,7 @@ class Database:
     """Sessions on one database: `reading()` for a snapshot, `writing()` for a change."""
 
     def __init__(self, url: str, password: SecretStr | None = None) -> None:
-        full_url = make_url(url)
-        if password is not None:
-            full_url = full_url.set(password=password.get_secret_value())
-        self.engine = _engine(full_url)
+        self.engine = _engine(with_password(url, password))
         self._writer = self.engine.execution_options(**{WRITES: True})
 
     @contextmanager
@@ -53,6 +50,12 @@ class Database:
                 session.execute(text("SELECT version_num FROM alembic_version"))
         except SQLAlchemyError as error:
             raise NotReadyError(f"database: {type(error).__name__}") from error
+
+
+def with_password(url: str, password: SecretStr | None) -> URL:
+    """Return ``url`` with the password that rests apart from it; its text form hides it."""
+    full_url = make_url(url)
+    return full_url.set(password=password.get_secret_value()) if password else full_url
 
 
 def _engine(url: URL) -> Engine:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
@@ -19,6 +20,7 @@ from pydantic import (
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
@@ -74,6 +76,15 @@ CheckedUrl = Annotated[str, AfterValidator(checked_url)]
 IssuerUrl = Annotated[str, AfterValidator(checked_issuer)]
 
 
+def _split_at_commas(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
+
+
 class ServiceSettings(BaseSettings):
     """The settings that each of the three services has."""
 
@@ -108,9 +119,9 @@ class ServiceSettings(BaseSettings):
     """How many proxies in front are trusted to say scheme, host and client address
     (`X-Forwarded-*`). 0: those headers are ignored."""
 
-    trusted_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
-    """Host names under which the service answers, without ports; a leading dot takes in the
-    sub-domains. A JSON list. Any other name gets 400; health checks are excepted."""
+    trusted_hosts: CommaSeparated = ("localhost", "127.0.0.1", "[::1]")
+    """Host names under which the service answers, without ports, separated by commas; a leading
+    dot takes in the sub-domains. Any other name gets 400; health checks are excepted."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The lowest level that is logged."""

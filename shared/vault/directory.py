@@ -14,7 +14,7 @@ from shared.identifiers import is_identifier
 from shared.vault.errors import EntryNotFoundError, VaultError
 
 CURRENT = "..data"
-TRIES = 3
+TRIES = 10
 
 
 class DirectoryVault:
@@ -30,13 +30,15 @@ class DirectoryVault:
         """Return the fields of ``entry``: each file's text, without a newline at its end."""
         folder = self._folder(entry)
         for _ in range(TRIES):
-            version = (folder / CURRENT).resolve() if (folder / CURRENT).exists() else folder
+            version = _current_version(folder)
             try:
-                return _fields_in(version)
+                fields = _fields_in(version)
             except FileNotFoundError:
-                continue  # the version was replaced while it was read
+                continue
             except (OSError, UnicodeDecodeError) as error:
                 raise VaultError(f"cannot read {folder}: {type(error).__name__}") from error
+            if _current_version(folder) == version:
+                return fields  # else it was replaced while it was read: some of it may be missing
         raise EntryNotFoundError(f"no entry in {folder}")
 
     def write(self, entry: str, fields: Mapping[str, str]) -> None:
@@ -47,11 +49,11 @@ class DirectoryVault:
             raise VaultError(f"not a field's name: {unsuitable[0]!r}")
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            before = (folder / CURRENT).resolve()
+            before = _current_version(folder)
             version = _write_version(folder, fields)
             _swap_symlink(folder / CURRENT, version.name)
             _point_to_current(folder, fields)
-            if before != folder / CURRENT:
+            if before != folder:
                 shutil.rmtree(before, ignore_errors=True)
         except OSError as error:
             raise VaultError(f"cannot write {folder}: {error.strerror}") from error
@@ -60,6 +62,12 @@ class DirectoryVault:
         if not is_identifier(entry):
             raise VaultError(f"not an entry's name: {entry!r}")
         return self._directory / entry
+
+
+def _current_version(folder: Path) -> Path:
+    """Return the folder that holds the files: behind the link, where there is one."""
+    link = folder / CURRENT
+    return link.resolve() if link.is_symlink() else folder
 
 
 def _fields_in(version: Path) -> dict[str, str]:

@@ -1,0 +1,123 @@
+import threading
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from shared.database import Database, migrate, migrate_command, with_password
+from shared.health import NotReadyError
+
+ENV = """
+from sqlalchemy import MetaData
+from shared.database import run_migrations
+run_migrations(MetaData())
+"""
+FIRST = """
+import sqlalchemy as sa
+from alembic import op
+revision = "0001"
+down_revision = None
+def upgrade():
+    op.create_table("counter", sa.Column("value", sa.Integer, nullable=False))
+    op.execute("INSERT INTO counter VALUES (0)")
+"""
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    folder = tmp_path / "migrations"
+    (folder / "versions").mkdir(parents=True)
+    (folder / "env.py").write_text(ENV)
+    (folder / "versions" / "0001_first.py").write_text(FIRST)
+    return folder
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(f"sqlite:///{tmp_path / 'deep' / 'bank.db'}")
+
+
+def value_in(database: Database) -> int:
+    with database.reading() as session:
+        return int(session.execute(text("SELECT value FROM counter")).scalar_one())
+
+
+def test_a_migrated_database_is_ready_and_migrating_it_again_changes_nothing(
+    database: Database, migrations: Path
+) -> None:
+    migrate(database, migrations)
+    migrate(database, migrations)
+
+    database.check()
+    assert value_in(database) == 0
+
+
+def test_a_database_without_a_schema_is_not_ready(database: Database) -> None:
+    with pytest.raises(NotReadyError, match="OperationalError"):
+        database.check()
+
+
+def test_the_command_migrates(database: Database, migrations: Path) -> None:
+    result = CliRunner().invoke(migrate_command(database, migrations))
+
+    assert (result.exit_code, result.output) == (0, "the schema is up to date\n")
+    assert value_in(database) == 0
+
+
+def test_two_writers_that_read_first_take_turns(database: Database, migrations: Path) -> None:
+    migrate(database, migrations)
+    together = threading.Barrier(2)
+
+    def add_one() -> None:
+        together.wait()
+        with database.writing() as session:
+            value = session.execute(text("SELECT value FROM counter")).scalar_one()
+            session.execute(text("UPDATE counter SET value = :value"), {"value": value + 1})
+
+    threads = [threading.Thread(target=add_one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert value_in(database) == 2
+
+
+def test_a_change_that_an_error_leaves_is_rolled_back(database: Database, migrations: Path) -> None:
+    migrate(database, migrations)
+
+    def fail_after_a_change() -> None:
+        with database.writing() as session:
+            session.execute(text("UPDATE counter SET value = 9"))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_after_a_change()
+
+    assert value_in(database) == 0
+
+
+def test_what_a_reader_changes_is_not_kept(database: Database, migrations: Path) -> None:
+    migrate(database, migrations)
+
+    with database.reading() as session:
+        session.execute(text("UPDATE counter SET value = 9"))
+
+    assert value_in(database) == 0
+
+
+def test_a_file_is_written_ahead_with_foreign_keys_checked(database: Database) -> None:
+    with database.reading() as session:
+        journal = session.execute(text("PRAGMA journal_mode")).scalar_one()
+        foreign_keys = session.execute(text("PRAGMA foreign_keys")).scalar_one()
+
+    assert (journal, foreign_keys) == ("wal", 1)
+
+
+def test_the_password_joins_the_url_and_is_not_shown() -> None:
+    url = with_password("postgresql://bank@db/bank", SecretStr("hunter2"))
+
+    assert url.password == "hunter2"
+    assert "hunter2" not in str(url)

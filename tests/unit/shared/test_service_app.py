@@ -1,0 +1,80 @@
+import pytest
+from flask import Flask, request
+from pydantic_settings import SettingsConfigDict
+
+from shared.service_app import gunicorn_settings, service_app
+from shared.settings import ServiceSettings
+from shared.tracing import tracer_provider
+
+
+class BankSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="BANK_")
+
+    bind: str = "127.0.0.1:9001"
+    database_url: str = "sqlite:///bank.db"
+
+
+def app_with(**settings: object) -> Flask:
+    chosen = BankSettings(**settings)  # type: ignore[arg-type]  # checked by pydantic
+    app = service_app("bank", chosen, tracer_provider("bank"), {})
+
+    @app.get("/seen")
+    def seen() -> dict[str, str | None]:
+        return {"url": request.url, "client": request.remote_addr}
+
+    return app
+
+
+FORWARDED = {
+    "X-Forwarded-For": "203.0.113.7",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "api.example.com",
+}
+
+
+def test_a_request_for_a_host_that_is_not_ours_gets_400() -> None:
+    answer = app_with().test_client().get("/seen", headers={"Host": "evil.example"})
+
+    assert answer.status_code == 400
+
+
+def test_a_health_check_may_name_any_host() -> None:
+    answer = app_with().test_client().get("/livez", headers={"Host": "10.0.0.5:9001"})
+
+    assert answer.status_code == 200
+
+
+def test_what_a_proxy_says_is_ignored_unless_one_is_declared() -> None:
+    answer = app_with().test_client().get("/seen", headers=FORWARDED)
+
+    assert answer.json == {"url": "http://localhost/seen", "client": "127.0.0.1"}
+
+
+def test_a_declared_proxy_says_scheme_host_and_client() -> None:
+    app = app_with(proxies=1, trusted_hosts=("api.example.com",))
+
+    answer = app.test_client().get("/seen", headers=FORWARDED)
+
+    assert answer.json == {"url": "https://api.example.com/seen", "client": "203.0.113.7"}
+
+
+def test_every_answer_carries_the_security_headers() -> None:
+    headers = app_with().test_client().get("/livez").headers
+
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Content-Security-Policy"] == "default-src 'none'"
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_gunicorn_is_told_to_trust_no_header_and_to_log_no_query() -> None:
+    settings = gunicorn_settings("bank", BankSettings(transport="plain-http"))
+
+    assert settings["secure_scheme_headers"] == {}
+    assert settings["forwarder_headers"] == ""
+    assert "%(U)s" in settings["access_log_format"]
+    assert "%(q)s" not in settings["access_log_format"]
+
+
+def test_gunicorn_does_not_start_without_a_declared_transport() -> None:
+    with pytest.raises(SystemExit, match="BANK_TRANSPORT"):
+        gunicorn_settings("bank", BankSettings())

@@ -1,0 +1,100 @@
+import json
+import logging
+import sys
+from typing import Any
+
+import pytest
+
+from shared.service_logging import RedactingJsonFormatter, configure_logging, redacted
+from shared.tracing import span, tracer_provider
+
+JWT = "eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJodHRwOi8vbG9jYWxob3N0In0.c2lnbmF0dXJl"
+SECRET = "ccs_" + "Ab3-_" * 9
+
+
+def formatted(message: str, **extra: Any) -> dict[str, Any]:
+    record = logging.LogRecord("auth_server.app", logging.INFO, "app.py", 1, message, (), None)
+    record.__dict__.update(extra)
+    line: dict[str, Any] = json.loads(RedactingJsonFormatter("auth_server").format(record))
+    return line
+
+
+def test_a_line_is_a_json_object_with_time_level_logger_and_service() -> None:
+    line = formatted("issued token to 'bank-reconciler'")
+
+    assert line["message"] == "issued token to 'bank-reconciler'"
+    assert (line["level"], line["logger"], line["service"]) == (
+        "INFO",
+        "auth_server.app",
+        "auth_server",
+    )
+    assert line["time"].endswith("+00:00")
+
+
+def test_the_fields_of_an_event_stand_at_the_top_of_the_line() -> None:
+    line = formatted("arrow 3 passed", event={"arrow": 3, "service": "bank"})
+
+    assert (line["arrow"], line["service"]) == (3, "bank")
+
+
+def test_a_line_written_within_a_span_carries_its_trace_id() -> None:
+    with span(tracer_provider("auth_server"), "request") as opened:
+        line = formatted("hello")
+
+    assert int(line["trace_id"], 16) == opened.get_span_context().trace_id
+
+
+def test_a_secret_in_an_exception_is_shortened() -> None:
+    try:
+        raise ValueError(f"bad answer: client_secret={SECRET}")
+    except ValueError:
+        line = formatted("failed", exc_info=sys.exc_info())
+
+    assert SECRET not in line["exception"]
+    assert "ValueError: bad answer" in line["exception"]
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        pytest.param(f"token {JWT} issued", JWT, id="jwt"),
+        pytest.param(f"secret {SECRET}", SECRET, id="secret of ours"),
+        pytest.param("Authorization: Basic YmFuazpzZWNyZXRzZWNyZXQ=", "YmFuazpzZWNyZXRzZWNyZXQ=",
+                     id="basic"),
+        pytest.param("Authorization: bearer opaque-token-0123", "opaque-token-0123", id="bearer"),
+        pytest.param("a=1&client_secret=correct%20horse%20battery&b=2",
+                     "correct%20horse%20battery", id="form"),
+        pytest.param('{"access_token": "opaque-token-0123"}', "opaque-token-0123", id="json"),
+        pytest.param("{'password': b'opaque-token-0123'}", "opaque-token-0123", id="python"),
+        pytest.param("postgresql://bank:hunter2@db/bank", "hunter2", id="url"),
+    ],
+)  # fmt: skip
+def test_no_secret_reaches_a_line(text: str, secret: str) -> None:
+    assert secret not in redacted(text)
+    assert secret not in json.dumps(formatted("event", event={"parameters": {"x": text}}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["POST /oidc/token answered 200", "issued token to 'bank-reconciler'", "token_type: Bearer"],
+    ids=["path", "message", "type"],
+)
+def test_a_line_without_a_secret_stays_as_it_is(text: str) -> None:
+    assert redacted(text) == text
+
+
+def test_authlib_never_logs_at_debug_where_it_would_print_whole_tokens(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        configure_logging("auth_server", "DEBUG")
+        logging.getLogger("authlib.oauth2").debug("Issue token {'opaque': 'abc'}")
+        logging.getLogger("auth_server").debug("seen")
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+    lines = capsys.readouterr().err.splitlines()
+    assert [json.loads(line)["message"] for line in lines] == ["seen"]
