@@ -1,0 +1,8 @@
+"""gunicorn's settings; computed, so that they come from where all settings of the bank do."""
+# ruff: noqa: N999 - the name is the one that gunicorn looks for
+
+from resource_server.settings import ResourceServerSettings
+from shared.service_app import gunicorn_settings
+from shared.settings import read_settings
+
+globals().update(gunicorn_settings("resource_server", read_settings(ResourceServerSettings)))
