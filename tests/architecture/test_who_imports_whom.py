@@ -1,0 +1,96 @@
+"""The services stand apart, and `shared` stays small."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVICES = ("auth_server", "resource_server", "client_service")
+
+
+def imports_of(package: str) -> dict[Path, set[str]]:
+    """Return the modules that each file of ``package`` imports, by their full names."""
+    return {file: _imported(file) for file in sorted((ROOT / package).rglob("*.py"))}
+
+
+def _imported(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: a relative import hides where a name comes from"
+            names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def top_level(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_imports_no_other_service_and_no_demo(service: str) -> None:
+    others = {*SERVICES, "demo", "tests"} - {service}
+
+    offenders = {
+        str(file): top_level(names) & others
+        for file, names in imports_of(service).items()
+        if top_level(names) & others
+    }
+
+    assert offenders == {}
+
+
+def test_shared_imports_no_service_and_no_authlib() -> None:
+    forbidden = {*SERVICES, "demo", "tests", "authlib", "joserfc"}
+
+    offenders = {
+        str(file): top_level(names) & forbidden
+        for file, names in imports_of("shared").items()
+        if top_level(names) & forbidden
+    }
+
+    assert offenders == {}
+
+
+def shared_modules() -> list[str]:
+    """Return the modules of `shared`, a package within it as one."""
+    files = (ROOT / "shared").iterdir()
+    return sorted(f"shared.{file.stem}" for file in files if not file.name.startswith("_"))
+
+
+@pytest.mark.parametrize("module", shared_modules())
+def test_a_module_of_shared_serves_at_least_two_services(module: str) -> None:
+    within_shared = {
+        f"shared.{file.stem}": {name for name in names if name.startswith("shared.")}
+        for file, names in imports_of("shared").items()
+    }
+    users = {
+        service
+        for service in SERVICES
+        if module in reachable(set().union(*imports_of(service).values()), within_shared)
+    }
+
+    assert len(users) >= 2, users
+
+
+def reachable(names: set[str], within_shared: dict[str, set[str]]) -> set[str]:
+    """Return ``names`` and the modules of `shared` that those import in turn."""
+    found, waiting = set(names), list(names)
+    while waiting:
+        for name in within_shared.get(waiting.pop(), set()) - found:
+            found.add(name)
+            waiting.append(name)
+    return found
+
+
+def test_the_arrows_of_the_client_can_be_taken_out_with_the_arrows_module_alone() -> None:
+    names = _imported(ROOT / "client_service" / "token_source.py")
+
+    assert {name for name in names if name.startswith(("shared.", "client_service."))} <= {
+        "shared.arrows",
+        "shared.arrows.Arrow",
+        "shared.arrows.passed",
+    }

@@ -1,0 +1,91 @@
+"""Processes die, ports are taken, starts are cut off: `make up` brings it all back."""
+
+import os
+import signal
+import socket
+
+import pytest
+
+from demo.processes import DemoError
+from shared.arrows import Arrow
+from shared.identifiers import DEMO_CLIENT
+from tests.stack.local_stack import LocalStack, local_stack, register_client
+
+
+@pytest.mark.parametrize("name", ["auth_server", "resource_server", "client_service"])
+def test_a_killed_service_comes_back_with_everything_it_had_acknowledged(
+    own_stack: LocalStack, name: str
+) -> None:
+    client = register_client(own_stack, "registered-before")
+    before = own_stack.run_once()
+    killed = next(service for service in own_stack.demo.services if service.name == name)
+
+    os.killpg(int(killed.pid_file.read_text()), signal.SIGKILL)
+    own_stack.demo.up()
+    after = own_stack.run_once()
+
+    assert (before.arrows, after.arrows) == (list(Arrow), list(Arrow))
+    listed = own_stack.cli("auth_server", "clients", "show", client.client_id, "--json")
+    assert listed.returncode == 0
+
+
+def test_a_second_up_finds_the_running_system_and_leaves_it_alone(own_stack: LocalStack) -> None:
+    secret = own_stack.read_from_vault(DEMO_CLIENT)
+    processes = [service.pid_file.read_text() for service in own_stack.demo.services]
+
+    own_stack.demo.up()
+
+    assert [service.pid_file.read_text() for service in own_stack.demo.services] == processes
+    assert own_stack.read_from_vault(DEMO_CLIENT) == secret
+
+
+def test_a_start_that_was_cut_off_before_the_vault_was_written_is_mended(
+    own_stack: LocalStack,
+) -> None:
+    own_stack.demo.down()
+    entry = own_stack.demo.state / "vault" / DEMO_CLIENT
+    entry.rename(entry.with_name("lost"))
+
+    own_stack.demo.up()
+
+    assert own_stack.run_once().arrows == list(Arrow)
+
+
+def test_down_stops_all_three_and_keeps_their_data(own_stack: LocalStack) -> None:
+    stopped = own_stack.demo.down()
+
+    assert [service.name for service in stopped] == [
+        "auth_server",
+        "resource_server",
+        "client_service",
+    ]
+    assert [service.is_running() for service in own_stack.demo.services] == [False] * 3
+    assert (own_stack.demo.state / "auth_server.db").exists()
+
+
+def test_a_taken_port_is_one_clear_line(own_stack: LocalStack) -> None:
+    own_stack.demo.resource_server.stop()
+    with socket.socket() as taker:
+        taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taker.bind(("127.0.0.1", own_stack.demo.ports.resource_server))
+        taker.listen()
+
+        with pytest.raises(DemoError, match=r"port \d+ of the resource_server is taken") as told:
+            own_stack.demo.up()
+
+    assert "\n" not in str(told.value)
+
+
+def test_a_system_moved_to_other_ports_still_passes_the_five_arrows(
+    own_stack: LocalStack,
+) -> None:
+    own_stack.demo.down()
+    moved = local_stack(own_stack.demo.state)
+    try:
+        moved.demo.up()
+        run = moved.run_once()
+    finally:
+        moved.demo.down()
+
+    assert run.arrows == list(Arrow)
+    assert run.error is None
