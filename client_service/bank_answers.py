@@ -1,0 +1,107 @@
+"""What comes back at the end of arrow 5: the bank's answers, judged before they are used."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from client_service.token_messages import json_object
+
+_BEARER_ERROR = re.compile(r'(?i:bearer)\b.*?\berror="([\x20\x21\x23-\x5B\x5D-\x7E]{1,100})"')
+
+
+class BankError(Exception):
+    """The bank gave no content.
+
+    ``code`` is the error code of RFC 6750 §3.1 where there is one, else the name of the status,
+    or one of ours: `no_answer`, `invalid_answer`, `foreign_link`. ``status`` is the answer's HTTP
+    status, None where none came.
+    """
+
+    def __init__(self, code: str, detail: str, status: int | None = None) -> None:
+        super().__init__(f"{status or ''} {code}: {detail}".lstrip())
+        self.code, self.detail, self.status = code, detail, status
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account at the moment of ``as_of``, the number of the last transaction in its balance."""
+
+    account_id: str
+    currency: str
+    balance: int  # minor units
+    as_of: int
+    transactions: str  # the link to them
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A transaction as it concerns the account: what it adds, or takes where it is negative."""
+
+    sequence: int
+    amount: int  # minor units
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some transactions, in the order of their numbers, and the link to those that follow."""
+
+    entries: tuple[Entry, ...]
+    next: str | None
+
+
+def content_in(status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    """Return the JSON object of an answer; raise BankError where it is a refusal or none."""
+    answer = json_object(body)
+    if status != HTTPStatus.OK:
+        challenge = _BEARER_ERROR.search(headers.get("WWW-Authenticate", ""))
+        detail = str(answer.get("detail") or answer.get("title") or "no problem was described")
+        raise BankError(challenge[1] if challenge else _name_of(status), detail[:500], status)
+    if not answer:
+        raise BankError("invalid_answer", "the bank answered no JSON object", status)
+    return answer
+
+
+def account_in(answer: dict[str, Any]) -> Account:
+    """Return the account in an answer; raise BankError where a member is missing or no such."""
+    return Account(
+        account_id=_text(answer, "account_id"),
+        currency=_text(answer, "currency"),
+        balance=_integer(answer, "balance"),
+        as_of=_integer(answer, "as_of"),
+        transactions=_text(answer, "transactions"),
+    )
+
+
+def page_in(answer: dict[str, Any]) -> Page:
+    """Return the page in an answer; raise BankError where it is none."""
+    listed = answer.get("transactions")
+    if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
+        raise BankError("invalid_answer", "`transactions` is no list of objects", HTTPStatus.OK)
+    entries = tuple(
+        Entry(_integer(entry, "sequence"), _integer(entry, "amount")) for entry in listed
+    )
+    return Page(entries, None if answer.get("next") is None else _text(answer, "next"))
+
+
+def _text(answer: dict[str, Any], name: str) -> str:
+    value = answer.get(name)
+    if not isinstance(value, str) or not value:
+        raise BankError("invalid_answer", f"`{name}` is no text", HTTPStatus.OK)
+    return value
+
+
+def _integer(answer: dict[str, Any], name: str) -> int:
+    value = answer.get(name)
+    # A truth value is an int to Python; 63 bits are what the database holds.
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
+        raise BankError("invalid_answer", f"`{name}` is no whole number", HTTPStatus.OK)
+    return value
+
+
+def _name_of(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "unknown status"

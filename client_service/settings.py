@@ -1,0 +1,98 @@
+"""The settings of the client service; each is read as `shared/settings.py` says."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from client_service.origins import is_https_or_loopback
+from shared.identifiers import (
+    ACCOUNT_PATH,
+    AUTH_SERVER_URL,
+    DEMO_CLIENT,
+    OPENID,
+    RESOURCE_SERVER_URL,
+    is_identifier,
+)
+from shared.settings import CheckedUrl, IssuerUrl, VaultSettings, state_dir
+
+
+def _checked_entry(name: str) -> str:
+    if not is_identifier(name):
+        raise ValueError("must be 1 to 128 characters of A-Z a-z 0-9 _ -")
+    return name
+
+
+class ClientServiceSettings(VaultSettings):
+    """What the worker asks, where, with which credentials, and how often."""
+
+    model_config = SettingsConfigDict(env_prefix="CLIENT_SERVICE_")
+
+    bind: str = Field(default="127.0.0.1:9002", pattern=r"^.+:\d{1,5}$")
+    """Address and port to listen on."""
+
+    database_url: str = Field(
+        default_factory=lambda: f"sqlite:///{state_dir() / 'client_service.db'}"
+    )
+    """SQLAlchemy's URL of the database, without a password."""
+
+    issuer: IssuerUrl = AUTH_SERVER_URL
+    """The authorization server's issuer identifier, compared byte for byte."""
+
+    metadata_url: CheckedUrl | None = None
+    """Where the issuer's metadata is fetched, if not below the issuer (inside containers)."""
+
+    token_url: CheckedUrl | None = None
+    """The token endpoint; where it is set, nothing is discovered."""
+
+    scope: str = Field(
+        default=OPENID,
+        pattern=r"^[\x21\x23-\x5B\x5D-\x7E]+( [\x21\x23-\x5B\x5D-\x7E]+)*$",
+    )
+    """The scopes to ask for, apart by spaces (RFC 6749 §3.3). `openid` alone yields all that the
+    client may have, and an id_token, which is not used."""
+
+    resource: CheckedUrl | None = None
+    """The resource to ask a token for (RFC 8707); none: the client's default one."""
+
+    auth_method: Literal["client_secret_basic", "client_secret_post"] = "client_secret_post"
+    """How the credentials are sent: in the Authorization header, or in the form."""
+
+    default_token_lifetime: float = Field(default=60, gt=0, le=86_400)
+    """Seconds that a token is used whose answer has no `expires_in`."""
+
+    vault_entry: Annotated[str, AfterValidator(_checked_entry)] = DEMO_CLIENT
+    """The vault's entry that holds `client_id` and `client_secret`."""
+
+    api_url: CheckedUrl = RESOURCE_SERVER_URL
+    """The bank's address. The token goes to its origin and to no other."""
+
+    account_path: str = Field(default=ACCOUNT_PATH, pattern=r"^/[^?#\s]*$")
+    """The path of the account below `api_url`."""
+
+    scheduler: bool = True
+    """Whether this process takes the ticks of the schedule. False: runs on demand alone."""
+
+    interval_seconds: int = Field(default=60, ge=0, le=86_400)
+    """Seconds between two ticks; 0 switches the schedule off, as `scheduler=false` does."""
+
+    lease_seconds: float = Field(default=10, ge=1, le=3600)
+    """How long a worker that died keeps its job; one that lives renews its lease in time."""
+
+    wait_seconds: float = Field(default=30, ge=0, le=3600)
+    """How long `run-once` waits for a run that is under way elsewhere."""
+
+    stop_seconds: float = Field(default=20, ge=0, le=600)
+    """How long a stopping process waits for its run to finish the page in hand."""
+
+    receive_traces: bool = False
+    """Whether `POST /v1/traces` takes the arrow events of the other services (the demo's way to
+    show all five arrows in one place)."""
+
+    @field_validator("issuer", "metadata_url", "token_url", "api_url")
+    @classmethod
+    def _protected(cls, url: str | None, info: ValidationInfo) -> str | None:
+        """Refuse to send secrets and tokens in clear text (RFC 6749 §3.2, RFC 6750 §5.3)."""
+        if url is None or info.data.get("transport") == "plain-http" or is_https_or_loopback(url):
+            return url
+        raise ValueError("must be https, or on this machine, or transport must be plain-http")

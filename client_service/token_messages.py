@@ -1,0 +1,158 @@
+"""The token request and its answer as messages: the one made, the other judged (RFC 6749 §4.4).
+
+Sending is `token_source.py`. The token is not looked into: it is opaque to a client (RFC 6749
+§1.4, RFC 9068 §6); who may read it is the API that it is for.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote_plus
+
+import requests
+from requests import PreparedRequest
+
+LONGEST_ANSWER_BYTES = 1024 * 1024
+LONGEST_LIFETIME_SECONDS = 86_400
+"""A longer life is not believed: a token is cheap to renew."""
+
+_ERROR_CODE = re.compile(r"[\x20\x21\x23-\x5B\x5D-\x7E]{1,100}")  # RFC 6749 §5.2
+_BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
+
+
+class TokenError(Exception):
+    """There is no token.
+
+    ``code`` is the error code of RFC 6749 §5.2, or one of ours: `no_answer`, `invalid_answer`.
+    ``status`` is the answer's HTTP status, None where none came.
+    """
+
+    def __init__(self, code: str, detail: str, status: int | None = None) -> None:
+        super().__init__(f"{status or ''} {code}: {detail}".lstrip())
+        self.code, self.detail, self.status = code, detail, status
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """What the client proves itself with."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A token, and on the clock of its TokenSource when it is due for renewal and when it ends."""
+
+    value: str = field(repr=False)
+    renew_at: float
+    ends_at: float
+
+
+def token_request(
+    credentials: ClientCredentials, auth_method: str, scope: str, resource: str | None
+) -> tuple[dict[str, str], Callable[[PreparedRequest], PreparedRequest]]:
+    """Return the form of a token request (RFC 6749 §4.4.2), and what requests takes as `auth`.
+
+    With `client_secret_basic` the credentials go into the header, with `client_secret_post` into
+    the form, never into both (RFC 6749 §2.3).
+    """
+    form = {"grant_type": "client_credentials", "scope": scope}
+    if resource:
+        form["resource"] = resource  # RFC 8707 §2
+    if auth_method == "client_secret_basic":
+        return form, _basic(credentials)
+    form |= {"client_id": credentials.client_id, "client_secret": credentials.client_secret}
+    return form, as_it_is
+
+
+def as_it_is(request: PreparedRequest) -> PreparedRequest:
+    """Return ``request`` unchanged: given as `auth`, it keeps requests from asking `~/.netrc`.
+
+    Where a request has no `auth` of its own, requests takes that file's password for the host
+    and overwrites the Authorization header with it.
+    """
+    return request
+
+
+def token_in(
+    status: int, body: bytes, began: float, share: float, default_lifetime: float
+) -> AccessToken:
+    """Return the token in an answer of HTTP ``status``.
+
+    Its life counts from ``began``, before the request was sent, so that it is never thought
+    longer than it is; it is due for renewal after ``share`` of it. Without `expires_in`, which
+    RFC 6749 §5.1 only recommends, it lives ``default_lifetime`` seconds. Other members are
+    ignored (RFC 6749 §5.1), the `id_token` too: that one is made for this client and is never
+    sent to an API, whatever it looks like (OIDC Core §2, RFC 9068 §4).
+
+    Raises TokenError where there is none.
+    """
+    answer = json_object(body)
+    if status != 200:
+        raise _error_in(status, answer)
+    token_type, value = answer.get("token_type"), answer.get("access_token")
+    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+        # RFC 6749 §7.1: a client MUST NOT use a token whose type it does not understand.
+        raise TokenError("invalid_answer", "the token_type is not Bearer", status)
+    if not isinstance(value, str) or not _BEARER_TOKEN.fullmatch(value):
+        raise TokenError("invalid_answer", "no access_token that a header can carry", status)
+    lifetime = _seconds(answer.get("expires_in", default_lifetime))
+    if lifetime <= 0:
+        raise TokenError("invalid_answer", "expires_in is not a number of seconds", status)
+    return AccessToken(value, began + lifetime * share, began + lifetime)
+
+
+def read_bounded(response: requests.Response) -> bytes:
+    """Return the body of a streamed ``response``; of one that is too long only the start."""
+    body = bytearray()
+    for piece in response.iter_content(8192):
+        body += piece
+        if len(body) > LONGEST_ANSWER_BYTES:
+            break
+    return bytes(body[:LONGEST_ANSWER_BYTES])
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in ``body``; an empty one where there is none."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested without end
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _basic(credentials: ClientCredentials) -> Callable[[PreparedRequest], PreparedRequest]:
+    """Return an `auth` that sends ``credentials`` by HTTP Basic.
+
+    Both parts are form-encoded first (RFC 6749 §2.3.1 and appendix B), which requests' own
+    `auth=(id, secret)` leaves out: a `:`, `%` or `+` in a secret would arrive as something else.
+    """
+    pair = f"{quote_plus(credentials.client_id)}:{quote_plus(credentials.client_secret)}"
+
+    def add_header(request: PreparedRequest) -> PreparedRequest:
+        request.headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        return request
+
+    return add_header
+
+
+def _error_in(status: int, answer: dict[str, Any]) -> TokenError:
+    code, description = answer.get("error"), answer.get("error_description")
+    if not isinstance(code, str) or not _ERROR_CODE.fullmatch(code):
+        return TokenError("invalid_answer", "neither a token nor an OAuth error", status)
+    return TokenError(code, str(description or "without a description")[:500], status)
+
+
+def _seconds(value: object) -> float:
+    """Return ``value`` as a life in seconds, capped; 0 where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return 0
+    try:
+        lifetime = float(value)  # some servers send it as a text
+    except (ValueError, OverflowError):
+        return 0
+    return min(lifetime, LONGEST_LIFETIME_SECONDS) if lifetime > 0 else 0  # NaN is not above 0

@@ -1,0 +1,129 @@
+"""Arrow 1: asks the authorization server for an access token, keeps it, renews it in time.
+
+To copy into a job of your own: this file, `token_messages.py` and `shared/arrows.py`. Between
+them they import the standard library, requests and OpenTelemetry's API, nothing else.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field
+from threading import Lock, Thread
+
+import requests
+
+from client_service import token_messages
+from client_service.token_messages import AccessToken, ClientCredentials, TokenError
+from shared.arrows import Arrow, passed
+
+log = logging.getLogger(__name__)
+TIMEOUT_SECONDS = (3.05, 10)  # to connect, and for each read
+RENEWAL_PAUSE_SECONDS = 15  # between two tries to renew early
+Work = Callable[[], None]
+
+
+@dataclass(slots=True)
+class TokenSource:
+    """Hands out an access token, asking for a new one before the old one ends.
+
+    Safe to share between threads: one asks, and nobody waits while the old token still lives.
+    `token_url` and `credentials` are called for every request, so a rotated secret needs no
+    restart; they raise TokenError where they cannot say.
+    """
+
+    token_url: Callable[[], str]
+    credentials: Callable[[], ClientCredentials]
+    scope: str
+    resource: str | None = None  # the API the token is for (RFC 8707)
+    auth_method: str = "client_secret_post"  # or client_secret_basic
+    default_lifetime: float = 60  # seconds, where the answer does not say
+    session: requests.Session = field(default_factory=requests.Session)
+    now: Callable[[], float] = time.monotonic
+    renewal_share: Callable[[], float] = lambda: random.uniform(0.75, 0.85)  # noqa: S311 - jitter
+    in_background: Callable[[Work], None] = lambda work: Thread(target=work, daemon=True).start()
+    _token: AccessToken | None = field(default=None, init=False, repr=False)
+    _next_renewal: float = field(default=0, init=False)
+    _asking: Future[AccessToken] | None = field(default=None, init=False, repr=False)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
+
+    def token(self) -> AccessToken:
+        """Return a token that is still valid; raise TokenError where none is to be had."""
+        token, now = self._token, self.now()
+        if token is None or now >= token.ends_at:
+            return self._successor(token)
+        if now >= token.renew_at and self._renewal_is_mine(now):
+            self.in_background(lambda: self._renew(token))
+        return token
+
+    def discard(self, refused: AccessToken) -> None:
+        """Forget ``refused``, unless another thread has replaced it already."""
+        with self._lock:
+            if self._token is refused:
+                self._token = None
+
+    def _renewal_is_mine(self, now: float) -> bool:
+        with self._lock:
+            mine = now >= self._next_renewal
+            if mine:
+                self._next_renewal = now + RENEWAL_PAUSE_SECONDS
+            return mine
+
+    def _renew(self, old: AccessToken) -> None:
+        try:
+            self._successor(old)
+        except TokenError as error:
+            log.warning("no new token yet, the old one serves until it ends: %s", error)
+
+    def _successor(self, old: AccessToken | None) -> AccessToken:
+        """Return the token after ``old``: one thread asks, all get its token, or its failure."""
+        with self._lock:
+            if self._token is not None and self._token is not old:
+                return self._token
+            theirs, mine = self._asking, Future[AccessToken]()
+            self._asking = theirs or mine
+        if theirs:
+            return theirs.result()
+        try:
+            token = self._request()
+        except BaseException as error:
+            self._asking = None
+            mine.set_exception(error)
+            raise
+        with self._lock:
+            self._token, self._asking, self._next_renewal = token, None, 0
+        mine.set_result(token)
+        return token
+
+    def _request(self) -> AccessToken:
+        credentials = self.credentials()
+        try:
+            return self._request_with(credentials)
+        except TokenError as error:
+            if error.code != "invalid_client" or (fresh := self.credentials()) == credentials:
+                raise
+            return self._request_with(fresh)  # the secret was rotated a moment ago
+
+    def _request_with(self, credentials: ClientCredentials) -> AccessToken:
+        url, share, began, start = self.token_url(), self.renewal_share(), self.now(), time.time()
+        form, proof = token_messages.token_request(
+            credentials, self.auth_method, self.scope, self.resource
+        )
+        try:
+            with self.session.post(
+                url,
+                form,
+                auth=proof,
+                timeout=TIMEOUT_SECONDS,
+                allow_redirects=False,  # credentials follow none
+                stream=True,
+            ) as response:
+                code, body = response.status_code, token_messages.read_bounded(response)
+        except requests.RequestException as error:
+            raise TokenError("no_answer", f"{url}: {type(error).__name__}") from error
+        sent = asdict(credentials) | form
+        passed(
+            Arrow.REQUEST_TOKEN, method="POST", url=url, status=code, parameters=sent, started=start
+        )
+        return token_messages.token_in(code, body, began, share, self.default_lifetime)

@@ -1,0 +1,40 @@
+"""The client's credentials, read from the key vault at every token request."""
+
+import logging
+from dataclasses import dataclass, field
+
+from client_service.token_messages import ClientCredentials, TokenError
+from shared.identifiers import VAULT_CLIENT_ID, VAULT_CLIENT_SECRET
+from shared.vault import Vault, VaultError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class VaultCredentials:
+    """Called, it returns what the vault holds now, so that a rotated secret needs no restart.
+
+    While the vault cannot be read, the last good credentials serve.
+    """
+
+    vault: Vault
+    entry: str
+    _last: ClientCredentials | None = field(default=None, init=False, repr=False)
+
+    def __call__(self) -> ClientCredentials:
+        """Return the credentials; raise TokenError where the vault never gave any."""
+        try:
+            self._last = self.read()
+        except VaultError as error:
+            if self._last is None:
+                raise TokenError("no_credentials", str(error)) from error
+            log.warning("the last good credentials serve on: %s", error)
+        return self._last
+
+    def read(self) -> ClientCredentials:
+        """Return what the vault holds; raise VaultError where that is no pair of credentials."""
+        fields = self.vault.read(self.entry)
+        missing = [name for name in (VAULT_CLIENT_ID, VAULT_CLIENT_SECRET) if not fields.get(name)]
+        if missing:
+            raise VaultError(f"the vault's entry {self.entry!r} has no {' and no '.join(missing)}")
+        return ClientCredentials(fields[VAULT_CLIENT_ID], fields[VAULT_CLIENT_SECRET])
