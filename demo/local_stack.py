@@ -74,7 +74,7 @@ class LocalStack:
 
     def up(self) -> None:
         """Start what does not run and return when all of it can work. Safe to call again."""
-        self.state.mkdir(parents=True, exist_ok=True)
+        self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         moved = self._write_settings()
         idle = [service for service in self.services if moved or not service.is_well()]
         for service in idle:
@@ -85,8 +85,7 @@ class LocalStack:
         with ThreadPoolExecutor() as pool:
             steps = (self._prepare_auth_server, self._prepare_bank, self._prepare_client)
             list(pool.map(lambda step: step(), steps))
-        for service in idle:
-            service.start(self.environment())
+            list(pool.map(lambda service: service.start(self.environment()), idle))
         for service in idle:
             service.wait_until_ready()
 

@@ -85,16 +85,20 @@ class Service:
                 ) from error
 
     def start(self, environment: dict[str, str]) -> None:
-        """Start gunicorn beside this process; it goes on when this one ends."""
+        """Start gunicorn as a daemon: it goes on when this process ends, and is not its child.
+
+        Raises DemoError where it refuses to start.
+        """
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
-        lock = self._lock_file()
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        command = [sys.executable, "-m", "gunicorn", "--config", f"{self.name}/gunicorn.conf.py"]
-        command += ["--pid", str(self.pid_file), f"{self.name}.wsgi:app"]
         if self.log_file.exists() and self.log_file.stat().st_size > LARGEST_LOG_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
+        command = [sys.executable, "-m", "gunicorn", "--config", f"{self.name}/gunicorn.conf.py"]
+        command += ["--daemon", "--enable-stdio-inheritance", "--pid", str(self.pid_file)]
+        command += [f"{self.name}.wsgi:app"]
+        lock = self._lock_file()
+        fcntl.flock(lock, fcntl.LOCK_EX)
         with self.log_file.open("ab") as log:
-            subprocess.Popen(
+            started = subprocess.run(
                 command,
                 cwd=ROOT,
                 env=environment,
@@ -102,9 +106,11 @@ class Service:
                 stdout=log,
                 stderr=log,
                 pass_fds=[lock],
-                start_new_session=True,
+                check=False,
             )
         os.close(lock)
+        if started.returncode != 0:
+            raise DemoError(f"the {self.name} did not start: {self._last_words()}")
 
     def wait_until_ready(self) -> None:
         """Return when the service can work; raise DemoError where it ends or takes too long."""
@@ -135,10 +141,10 @@ class Service:
         return True
 
     def _signal(self, number: int) -> bool:
-        """Send ``number`` to the first process (to all of them for SIGKILL); tell if it lives."""
+        """Send ``number`` to the first process and tell if it lives; the others end after it."""
         try:
             process = int(self.pid_file.read_text())
-            (os.killpg if number == signal.SIGKILL else os.kill)(process, number)
+            os.kill(process, number)
         except (OSError, ValueError):
             return False
         return True

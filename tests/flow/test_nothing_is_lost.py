@@ -20,7 +20,7 @@ def test_a_killed_service_comes_back_with_everything_it_had_acknowledged(
     before = own_stack.run_once()
     killed = next(service for service in own_stack.demo.services if service.name == name)
 
-    os.killpg(int(killed.pid_file.read_text()), signal.SIGKILL)
+    os.killpg(os.getpgid(int(killed.pid_file.read_text())), signal.SIGKILL)
     own_stack.demo.up()
     after = own_stack.run_once()
 
