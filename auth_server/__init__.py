@@ -1,0 +1,1 @@
+"""The authorization server (`Oauth` in the diagram): it knows the clients and issues the tokens."""

@@ -1,0 +1,104 @@
+"""The errors that this server answers, and how: RFC 6749 §5.2, RFC 8707 §2."""
+
+import logging
+from http import HTTPStatus
+
+from authlib.oauth2 import OAuth2Error
+from authlib.oauth2.rfc6749 import errors
+from flask import Flask, Response, json, request
+from sqlalchemy.exc import OperationalError
+from werkzeug.exceptions import HTTPException
+
+from shared.arrows import refused
+from shared.identifiers import TOKEN_PATH
+
+log = logging.getLogger(__name__)
+
+CHALLENGE = 'Basic realm="token endpoint", charset="UTF-8"'
+RETRY_AFTER_SECONDS = 5
+
+# RFC 6749 §5.2 has no code for what HTTP refuses by itself; `invalid_request` ("otherwise
+# malformed") is the nearest for what the caller did, and these for the rest.
+HTTP_ERRORS = {
+    HTTPStatus.NOT_FOUND: "not_found",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "server_error",
+    HTTPStatus.SERVICE_UNAVAILABLE: "temporarily_unavailable",
+}
+
+
+class InvalidClientError(errors.InvalidClientError):
+    """Client authentication failed; ``reason`` is for the log alone (decision 6).
+
+    Every failure gets the same status, text and challenge, so that an unknown client and a wrong
+    secret can't be told apart. Authlib has a text for each cause, and 400 where no header came.
+    """
+
+    status_code = HTTPStatus.UNAUTHORIZED
+    description = "Client authentication failed."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def get_headers(self) -> list[tuple[str, str]]:
+        """Return the headers with our challenge: Authlib's has no realm (RFC 7617 §2, MUST)."""
+        return [*OAuth2Error.get_headers(self), ("WWW-Authenticate", CHALLENGE)]
+
+
+class InvalidTargetError(OAuth2Error):
+    """The resource is unknown, malformed or one too many (RFC 8707 §2)."""
+
+    error = "invalid_target"
+
+
+def refusal(error: OAuth2Error) -> Response:
+    """Return the answer to an OAuth error, and record it: once for each refused request."""
+    status, body, headers = error()
+    _record(int(status), body, getattr(error, "reason", ""))
+    return Response(json.dumps(body), status, headers)
+
+
+def register_error_handlers(app: Flask) -> None:
+    """Let ``app`` answer every error as an OAuth JSON object, and none with a stack trace."""
+    app.register_error_handler(OAuth2Error, refusal)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(OperationalError, _database_error)
+    app.register_error_handler(Exception, _bug)
+
+
+def _http_error(error: HTTPException) -> Response:
+    """Answer what HTTP itself refuses: a method, a path, a host, a body that is too large."""
+    status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    return _answer(status, status.phrase, allow=getattr(error, "valid_methods", None))
+
+
+def _database_error(error: OperationalError) -> Response:
+    log.error("the database does not answer: %s", type(error.orig).__name__)
+    response = _answer(HTTPStatus.SERVICE_UNAVAILABLE, "Try again in a moment.")
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def _bug(error: Exception) -> Response:
+    log.error("a bug", exc_info=error)
+    return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed.")
+
+
+def _answer(status: HTTPStatus, description: str, allow: list[str] | None = None) -> Response:
+    body = {
+        "error": HTTP_ERRORS.get(status, "invalid_request"),
+        "error_description": description,
+    }
+    if request.path == TOKEN_PATH:
+        _record(status, body, "")
+    response = Response(json.dumps(body), status, mimetype="application/json")
+    if allow:
+        response.headers["Allow"] = ", ".join(sorted(allow))
+    return response
+
+
+def _record(status: int, body: dict[str, str], reason: str) -> None:
+    description = body.get("error_description", "")
+    refused(status, body["error"], parameters={"error_description": description})
+    if reason:
+        log.info("refused because %s", reason)
