@@ -10,6 +10,8 @@ from client_service.token_messages import json_object
 
 _BEARER_ERROR = re.compile(r'(?i:bearer)\b.*?\berror="([\x20\x21\x23-\x5B\x5D-\x7E]{1,100})"')
 
+LONGEST_TEXT = 2000
+
 
 class BankError(Exception):
     """The bank gave no content.
@@ -87,8 +89,8 @@ def page_in(answer: dict[str, Any]) -> Page:
 
 def _text(answer: dict[str, Any], name: str) -> str:
     value = answer.get(name)
-    if not isinstance(value, str) or not value:
-        raise BankError("invalid_answer", f"`{name}` is no text", HTTPStatus.OK)
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= LONGEST_TEXT:
+        raise BankError("invalid_answer", f"`{name}` is no text, or too long", HTTPStatus.OK)
     return value
 
 

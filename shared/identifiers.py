@@ -12,6 +12,8 @@ JWKS_PATH: Final = "/oidc/jwks"
 OPENID_CONFIGURATION_PATH: Final = "/.well-known/openid-configuration"
 OAUTH_METADATA_PATH: Final = "/.well-known/oauth-authorization-server"
 ACCOUNT_PATH: Final = "/account"
+TRACES_PATH: Final = "/v1/traces"
+"""Where OpenTelemetry's OTLP over HTTP delivers spans."""
 
 AUTH_SERVER_URL: Final = "http://localhost:9000"
 RESOURCE_SERVER_URL: Final = "http://localhost:9001"

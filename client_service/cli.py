@@ -1,0 +1,96 @@
+"""The command line: `flask --app client_service.app run-once`."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+
+import click
+from opentelemetry.sdk.trace import TracerProvider
+from sqlalchemy.exc import SQLAlchemyError
+
+from client_service.models import Run
+from client_service.runs import RunStatus, Trigger, find_run, run_fields
+from client_service.schedule import Lease, Schedule
+from client_service.settings import ClientServiceSettings
+from client_service.worker import Worker
+from shared.database import Database
+from shared.service_logging import configure_logging
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 0.2
+
+
+def run_once_command(
+    settings: ClientServiceSettings,
+    database: Database,
+    provider: TracerProvider,
+    schedule: Schedule,
+    worker: Worker,
+) -> click.Command:
+    """Return the command that does one run in its own process.
+
+    The run goes to standard output, the log to standard error. Exit code 0: it succeeded; 1: it
+    failed, or there was none, as the job was busy or the database away.
+    """
+
+    @click.command("run-once", help="Do one run now, in this process, and tell how it went.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    def run_once(as_json: bool) -> None:
+        configure_logging("client_service", settings.log_level)
+        try:
+            lease = wait_for_lease(schedule, settings.wait_seconds)
+            _work_and_log(worker, lease)
+            run = find_run(database, lease.run_id)
+        except SQLAlchemyError as error:
+            raise click.ClickException(
+                f"the database cannot be used ({type(error).__name__}); "
+                "has `flask --app client_service.app migrate` been run?"
+            ) from error
+        finally:
+            provider.shutdown()  # hands over the spans that wait to be exported
+        assert run is not None
+        click.echo(json.dumps(run_fields(run)) if as_json else told(run))
+        if run.status != RunStatus.SUCCEEDED:
+            raise SystemExit(1)
+
+    return run_once
+
+
+def wait_for_lease(
+    schedule: Schedule, seconds: float, sleep: Callable[[float], None] = time.sleep
+) -> Lease:
+    """Return the lease of a new run, waiting for a run that is under way elsewhere.
+
+    Raises ClickException where that one takes longer than ``seconds``.
+    """
+    for _ in range(int(seconds / PAUSE_SECONDS) + 1):
+        lease = schedule.take_now(Trigger.COMMAND)
+        if lease is not None:
+            return lease
+        sleep(PAUSE_SECONDS)
+    raise click.ClickException(f"another run holds the job, after {seconds:g} s of waiting still")
+
+
+def _work_and_log(worker: Worker, lease: Lease) -> None:
+    """Work on the run; where a bug ends it, it is stored as failed, and the log has the bug."""
+    try:
+        worker.work(lease)
+    except SQLAlchemyError:
+        raise
+    except Exception:
+        log.exception("run %s ended in an error nobody expected", lease.run_id)
+
+
+def told(run: Run) -> str:
+    """Return one line for a person: how the run ended."""
+    start = f"run {run.id} {run.status}"
+    if run.balance is None or run.entry_sum is None:
+        return f"{start}: {run.error}" + (f" ({run.detail})" if run.detail else "")
+    difference = run.balance - run.entry_sum
+    result = f"is off by {difference}" if difference else "is balanced"
+    return (
+        f"{start}: account {run.account_id} {result}; {run.transactions_read} transactions read, "
+        f"balance {run.balance} {run.currency} (minor units)"
+    )

@@ -1,0 +1,108 @@
+"""The client service's tables: jobs, their runs, and the arrow events of those runs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Float, Index, String, Text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+
+class Base(DeclarativeBase):
+    """The tables of this service."""
+
+
+class Job(Base):
+    """A job: which tick was taken last and by whom, and how far it has read.
+
+    A worker holds the job while `owner` is set and `lease_end` has not come; `fence` rises each
+    time it is taken, so that one which was suspended past its lease can no longer commit.
+    """
+
+    __tablename__ = "job"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    last_due: Mapped[int | None] = mapped_column(BigInteger)
+    """The due time of the tick taken last, in seconds since the epoch."""
+    done_due: Mapped[int | None] = mapped_column(BigInteger)
+    """The due time of the tick completed last."""
+    owner: Mapped[str | None] = mapped_column(String(200))
+    lease_end: Mapped[float | None] = mapped_column(Float)
+    """When the owner's lease ends, by the database's clock."""
+    fence: Mapped[int] = mapped_column(BigInteger, default=0)
+    source: Mapped[str] = mapped_column(Text, default="")
+    """The account that `cursor_sequence` and `cursor_sum` are of."""
+    cursor_sequence: Mapped[int] = mapped_column(BigInteger, default=0)
+    cursor_sum: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class Run(Base):
+    """One run of a job."""
+
+    __tablename__ = "run"
+    __table_args__ = (Index("run_started", "job", "started"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    job: Mapped[str] = mapped_column(String(64))
+    trigger: Mapped[str] = mapped_column(String(16))
+    due: Mapped[int | None] = mapped_column(BigInteger)
+    """The tick that it is; None where it was asked for."""
+    merged_ticks: Mapped[int] = mapped_column(BigInteger, default=0)
+    """How many ticks before `due` were missed and are done by this run."""
+    merged_since: Mapped[int | None] = mapped_column(BigInteger)
+    """The first of them."""
+    trace_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    status: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str | None] = mapped_column(String(200))
+    detail: Mapped[str | None] = mapped_column(Text)
+    started: Mapped[float] = mapped_column(Float)
+    ended: Mapped[float | None] = mapped_column(Float)
+    account_id: Mapped[str | None] = mapped_column(Text)
+    currency: Mapped[str | None] = mapped_column(Text)
+    transactions_read: Mapped[int | None] = mapped_column(BigInteger)
+    entry_sum: Mapped[int | None] = mapped_column(BigInteger)
+    balance: Mapped[int | None] = mapped_column(BigInteger)
+    as_of: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class ArrowEvent(Base):
+    """An arrow event of a run's trace; its key makes a second delivery harmless."""
+
+    __tablename__ = "arrow_event"
+
+    trace_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    span_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    time: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    service: Mapped[str] = mapped_column(String(64))
+    fields: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class database_time(FunctionElement[float]):  # noqa: N801 - reads as the SQL function it is
+    """The database's own clock, in seconds since the epoch: the one all replicas share."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(database_time)
+def _database_time(_element: object, _compiler: SQLCompiler, **_options: object) -> str:
+    return "extract(epoch from clock_timestamp())"
+
+
+@compiles(database_time, "sqlite")
+def _database_time_sqlite(_element: object, _compiler: SQLCompiler, **_options: object) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+def insert_if_absent(
+    session: Session, table: type[Base], rows: Sequence[Mapping[str, object]]
+) -> None:
+    """Insert those of ``rows`` whose key is not there yet; a race between two is no error."""
+    if not rows:
+        return
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    session.execute(dialect.insert(table).on_conflict_do_nothing(), [dict(row) for row in rows])
