@@ -228,6 +228,7 @@ def _keys(keys: SigningKeys) -> CommandGroup:
     @as_json
     def generate(algorithm: SigningAlgorithm, as_json: bool) -> None:
         """Make a key: published at once, active when every copy of the JWKS must have it."""
+        keys.open_all()
         _print_added(keys.add(algorithm, new_private_key(algorithm)), as_json)
 
     @group.command("import")
@@ -241,6 +242,7 @@ def _keys(keys: SigningKeys) -> CommandGroup:
             raise click.ClickException(f"{file.name} holds no JSON") from error
         if not isinstance(jwk, dict):
             raise click.ClickException(f"{file.name} holds no JWK: that is a JSON object")
+        keys.open_all()
         _print_added(keys.add(*imported_private_key(jwk)), as_json)
 
     def _print_added(added: SigningKey | None, as_json: bool) -> None:

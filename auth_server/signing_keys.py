@@ -101,6 +101,14 @@ class SigningKeys:
         except KeysCannotBeOpenedError as error:
             raise NotReadyError(f"signing keys: {error}") from error
 
+    def open_all(self) -> None:
+        """Raise KeysCannotBeOpenedError where a stored key can't be opened.
+
+        Before a key is added by hand: encrypted with a wrong key it would be lost.
+        """
+        for row in self._rows():
+            self._opened(row)
+
     def states(self) -> list[tuple[SigningKey, State]]:
         """Return the stored keys, by algorithm and age, each with its state now."""
         now, rows = self._now(), self._rows()
@@ -161,14 +169,13 @@ class SigningKeys:
             if missing := set(self._algorithms) - {row.algorithm for row in rows}:
                 self._make_first(missing)
                 rows = self._rows()
-        except SQLAlchemyError:
+            known = {key.kid: key for key in self._loaded}
+            self._loaded = tuple(known.get(row.kid) or self._opened(row) for row in rows)
+            self._read_at = now
+        except (SQLAlchemyError, KeysCannotBeOpenedError) as error:
             if not self._loaded:
                 raise
-            log.warning("the signing keys cannot be read again; going on with those in memory")
-            return
-        known = {key.kid: key for key in self._loaded}
-        self._loaded = tuple(known.get(row.kid) or self._opened(row) for row in rows)
-        self._read_at = now
+            log.warning("going on with the signing keys in memory: %s", type(error).__name__)
 
     def _make_first(self, algorithms: Iterable[SigningAlgorithm]) -> None:
         for algorithm in algorithms:

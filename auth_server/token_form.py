@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
 from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 CREDENTIALS = frozenset({"client_secret", "client_assertion"})
@@ -44,7 +45,7 @@ def token_form(request: Request) -> TokenForm:
         raise InvalidRequestError(f"The body has to be {FORM_TYPE}.")
     parameters: dict[str, str] = {}
     resources: list[str] = []
-    for name, value in _pairs(request.get_data(cache=False)):
+    for name, value in _pairs(_body(request)):
         if name == RESOURCE:
             resources.append(value)
         elif name in parameters:
@@ -65,6 +66,19 @@ def form_decoded(text: bytes) -> str:
     if _BROKEN_PERCENT.search(text):
         raise ValueError("a broken percent-encoding")
     return unquote_to_bytes(text.replace(b"+", b" ")).decode()
+
+
+def _body(request: Request) -> bytes:
+    """Return the whole body; a part of one could mean something else.
+
+    werkzeug refuses a `Content-Length` over the limit, but cuts a chunked body there in silence.
+    """
+    body, limit = request.get_data(cache=False), request.max_content_length
+    if request.content_length is None and limit is not None and len(body) >= limit:
+        raise RequestEntityTooLarge
+    if len(body) != (request.content_length or len(body)):
+        raise InvalidRequestError("The body is shorter than its Content-Length.")
+    return body
 
 
 def _pairs(body: bytes) -> list[tuple[str, str]]:
