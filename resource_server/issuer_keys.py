@@ -150,8 +150,8 @@ class IssuerKeys:
     def _checked_jwks_uri(self, uri: object) -> str:
         """Return ``uri`` if it is https; plain http is taken from an issuer that is plain http."""
         schemes = ("https://", "http://") if self.issuer.startswith("http://") else ("https://",)
-        if not isinstance(uri, str) or not uri.startswith(schemes):
-            raise IssuerError("the metadata has no jwks_uri, or one of another scheme")
+        if not isinstance(uri, str) or not uri.startswith(schemes) or not uri.isascii():
+            raise IssuerError("the metadata has no jwks_uri, or not one of a scheme that is taken")
         return uri
 
     def _get(self, url: str) -> tuple[dict[str, Any], float]:
@@ -249,7 +249,9 @@ def _imported(jwk: Mapping[str, Any], algorithm: str) -> IssuerKey:
     return IssuerKey(algorithm, key)
 
 
-def _refuse_unsuitable_modulus(n: str) -> None:
+def _refuse_unsuitable_modulus(n: object) -> None:
+    if not isinstance(n, str):
+        raise TypeError("a modulus that is no text")
     bits = int.from_bytes(base64url_decoded(n), "big").bit_length()
     if not RSA_SMALLEST_BITS <= bits <= RSA_LARGEST_BITS:
         raise ValueError(f"an RSA key of {bits} bits")

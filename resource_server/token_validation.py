@@ -37,7 +37,7 @@ LONGEST_KID: Final = 256
 LATEST_TIME: Final = 253_402_300_799  # the end of the year 9999
 EXTENSION: Final = "token_check"
 
-_BEARER = re.compile(r"bearer(?: +(?P<token>.*))?", re.IGNORECASE | re.DOTALL)
+_BEARER = re.compile(r"bearer(?: +(?P<token>.*)|\s.*)?", re.IGNORECASE | re.DOTALL)
 _ANOTHER_BEARER = re.compile(r",\s*bearer\b", re.IGNORECASE)
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
 _NOT_IN_A_DESCRIPTION = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")  # RFC 6750 §3

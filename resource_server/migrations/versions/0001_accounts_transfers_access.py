@@ -30,8 +30,8 @@ def upgrade() -> None:
         sa.Column("lowest_balance", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_account"),
         sa.UniqueConstraint("id", "currency", name="uq_account_id_currency"),
-        sa.CheckConstraint("balance >= lowest_balance", name="ck_account_not_overdrawn"),
-        sa.CheckConstraint("last_sequence >= 0", name="ck_account_sequence_not_negative"),
+        sa.CheckConstraint("balance >= lowest_balance", name=op.f("ck_account_not_overdrawn")),
+        sa.CheckConstraint("last_sequence >= 0", name=op.f("ck_account_sequence_not_negative")),
     )
     op.create_table(
         "transfer",
@@ -69,10 +69,10 @@ def upgrade() -> None:
             name="uq_transfer_credit_account_id_credit_sequence",
         ),
         sa.CheckConstraint(
-            "amount BETWEEN 1 AND 9007199254740991", name="ck_transfer_amount_positive"
+            "amount BETWEEN 1 AND 9007199254740991", name=op.f("ck_transfer_amount_positive")
         ),
         sa.CheckConstraint(
-            "debit_account_id <> credit_account_id", name="ck_transfer_two_accounts"
+            "debit_account_id <> credit_account_id", name=op.f("ck_transfer_two_accounts")
         ),
     )
     op.create_table(

@@ -1,0 +1,48 @@
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+
+from resource_server.app import MIGRATIONS
+from resource_server.models import ENTRY, Base
+from shared.database import Database
+
+
+def test_the_models_and_the_migrated_schema_agree(database: Database) -> None:
+    with database.engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+
+    assert differences == []
+
+
+def test_the_view_of_entries_has_the_columns_that_are_read(database: Database) -> None:
+    columns = [column["name"] for column in inspect(database.engine).get_columns("entry")]
+
+    assert sorted(columns) == sorted(ENTRY.c.keys())
+
+
+def test_the_check_constraints_of_the_models_are_those_of_the_schema(database: Database) -> None:
+    inspector = inspect(database.engine)
+    migrated = {
+        str(check["name"])
+        for table in Base.metadata.tables
+        for check in inspector.get_check_constraints(table)
+    }
+
+    assert migrated == {
+        "ck_account_not_overdrawn",
+        "ck_account_sequence_not_negative",
+        "ck_transfer_amount_positive",
+        "ck_transfer_two_accounts",
+    }
+
+
+def test_the_schema_can_be_taken_back_to_nothing(database: Database) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["database"] = database
+    command.downgrade(config, "base")
+    inspector = inspect(database.engine)
+
+    assert (inspector.get_table_names(), inspector.get_view_names()) == (["alembic_version"], [])
