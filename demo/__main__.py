@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from dotenv import dotenv_values
 
@@ -41,9 +42,9 @@ def up(stack: LocalStack, _options: argparse.Namespace) -> int:
     if not run.succeeded:
         not_passed = ", ".join(str(arrow.number) for arrow in missing(run.events))
         print(f"\nThe run failed: {run.report['error']}")
-        print(f"Did not pass: {not_passed or 'none, all five arrows passed'}\n")
+        print(f"Arrows that did not pass: {not_passed or 'none'}\n")
     else:
-        print(f"\nThe client's job: {run.report['summary']}\n")
+        print(f"\nThe client's job: {_told(run.report['result'])}\n")
     print(_what_next(stack))
     return 0 if run.succeeded else 1
 
@@ -102,6 +103,15 @@ def _relay(stack: LocalStack, service: str, arguments: list[str]) -> int:
     sys.stdout.write(result.stdout)
     sys.stderr.write(result.stderr)
     return result.returncode
+
+
+def _told(result: dict[str, Any]) -> str:
+    """Return one line about a reconciliation that went through."""
+    verdict = "balanced" if result["balanced"] else f"off by {result['difference']}"
+    return (
+        f"account {result['account_id']} is {verdict} at {result['balance']} {result['currency']} "
+        f"(minor units); {result['transactions_read']} new transactions read"
+    )
 
 
 def _what_next(stack: LocalStack) -> str:
