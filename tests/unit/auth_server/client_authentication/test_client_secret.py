@@ -1,0 +1,76 @@
+import base64
+
+import pytest
+
+from auth_server.client_authentication.client_secret import (
+    ClientSecretCredentials,
+    basic_credentials,
+    post_credentials,
+    secret_matches,
+)
+from auth_server.registry import LiveSecret, RegisteredClient, secret_hash
+from auth_server.scope_policy import ClientRights
+
+NOW = 1000.0
+
+
+def header(pair: bytes, scheme: str = "Basic") -> str:
+    return f"{scheme} {base64.b64encode(pair).decode()}"
+
+
+def client(*secrets: LiveSecret) -> RegisteredClient:
+    rights = ClientRights({"urn:bank": ("Read",)}, "urn:bank", may_have_id_token=True)
+    return RegisteredClient("worker", "client_secret_basic", False, rights, secrets)
+
+
+def live(secret: str, expires_at: int | None = None) -> LiveSecret:
+    return LiveSecret(secret_hash(secret), expires_at)
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "basic", "BASIC", "Basic "])
+def test_the_scheme_has_any_case(scheme: str) -> None:
+    assert basic_credentials(header(b"worker:s3cret", scheme)).client_id == "worker"
+
+
+def test_both_parts_are_form_decoded() -> None:
+    read = basic_credentials(header(b"a+b%C3%A9:p%3Aq%2B"))
+    assert (read.client_id, read.client_secret) == ("a bé", "p:q+")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["Basic", "Basic !!!!", "Basic d29ya2Vy", "Basic d29ya2VyOng", "Basic d29ya2VyOnh=",
+     "Basic d29y*a2VyOng=", "Basic é", header(b"a:b:c"), header(b"\xff:x"), header(b"a%:x"),
+     header(b"a:%ff"), "Basic d29ya2VyOng= x"],
+    ids=ascii,
+)  # fmt: skip
+def test_a_header_that_is_not_well_formed_is_a_value_error(bad: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        basic_credentials(bad)
+
+
+def test_credentials_in_the_body_without_a_client_id_are_nobodys() -> None:
+    assert post_credentials({"client_secret": "x"}).client_id == ""
+
+
+def test_a_live_secret_matches() -> None:
+    assert secret_matches(client(live("old"), live("new")), "new", NOW) is True
+
+
+@pytest.mark.parametrize(
+    ("registered", "presented"),
+    [(client(live("right")), "wrong"), (client(live("right", expires_at=1000)), "right"),
+     (client(), "right"), (None, "right"), (client(live("right")), ""),
+     (client(live("right")), "0" * 64)],
+    ids=["wrong", "expired", "none", "unknown client", "empty", "the padding itself"],
+)  # fmt: skip
+def test_no_other_secret_matches(registered: RegisteredClient | None, presented: str) -> None:
+    assert secret_matches(registered, presented, NOW) is False
+
+
+def test_a_secret_matches_until_its_end() -> None:
+    assert secret_matches(client(live("right", expires_at=1001)), "right", NOW) is True
+
+
+def test_credentials_show_no_secret_in_their_repr() -> None:
+    assert "s3cret" not in repr(ClientSecretCredentials("client_secret_post", "worker", "s3cret"))

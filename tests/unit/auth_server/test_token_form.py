@@ -1,0 +1,111 @@
+import io
+from collections.abc import Callable
+
+import pytest
+from authlib.oauth2.rfc6749.errors import InvalidRequestError
+from flask import Request
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.test import EnvironBuilder
+
+from auth_server.token_form import TokenForm, form_decoded, token_form
+
+GRANT = b"grant_type=client_credentials"
+FORM = "application/x-www-form-urlencoded"
+
+
+def form(body: bytes, query: str = "", content_type: str = FORM) -> TokenForm:
+    builder = EnvironBuilder(
+        "/oidc/token", method="POST", data=body, query_string=query, content_type=content_type
+    )
+    return token_form(Request(builder.get_environ()))
+
+
+def chunked(body: bytes, limit: int) -> Request:
+    environ = EnvironBuilder("/oidc/token", method="POST", content_type=FORM).get_environ()
+    environ.pop("CONTENT_LENGTH", None)
+    environ["wsgi.input"], environ["wsgi.input_terminated"] = io.BytesIO(body), True
+    request = Request(environ)
+    request.max_content_length = limit
+    return request
+
+
+def test_parameters_are_decoded_as_a_form() -> None:
+    assert form(GRANT + b"&scope=Read+Write%C3%A9").parameters["scope"] == "Read Writeé"
+
+
+def test_an_empty_parameter_counts_as_omitted() -> None:
+    assert form(GRANT + b"&scope=&client_id").parameters == {"grant_type": "client_credentials"}
+
+
+def test_resources_are_kept_apart_as_they_may_come_twice() -> None:
+    assert form(GRANT + b"&resource=a&resource=b").resources == ("a", "b")
+
+
+def test_other_query_parameters_are_ignored() -> None:
+    read = form(GRANT, query="scope=Admin&grant_type=password&client_id=x")
+    assert read.parameters == {"grant_type": "client_credentials"}
+
+
+@pytest.mark.parametrize("charset", ["", "; charset=UTF-8"], ids=["bare", "charset"])
+def test_the_media_type_is_recognised(charset: str) -> None:
+    assert form(GRANT, content_type=FORM.upper() + charset).parameters != {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"scope=Read", b"grant_type=", GRANT + b"&" + GRANT, GRANT + b"&x=1&x=2",
+     GRANT + b"&x=%", GRANT + b"&x=%f", GRANT + b"&x=%zz", GRANT + b"&%ff=x", GRANT + b"&x=\xff",
+     GRANT + b"&x=%ED%A0%80"],
+)  # fmt: skip
+def test_a_form_that_is_malformed_or_repeats_itself_is_invalid_request(body: bytes) -> None:
+    with pytest.raises(InvalidRequestError):
+        form(body)
+
+
+@pytest.mark.parametrize(
+    "query", ["client_secret=x", "client_id=a&client_secret=x", "client_assertion=x",
+              "client%5Fsecret=x", "client_secret="]
+)  # fmt: skip
+def test_credentials_in_the_query_are_invalid_request(query: str) -> None:
+    with pytest.raises(InvalidRequestError, match="URL"):
+        form(GRANT, query=query)
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "", "multipart/form-data", ';"'])
+def test_another_media_type_is_invalid_request(content_type: str) -> None:
+    with pytest.raises(InvalidRequestError, match="body"):
+        form(GRANT, content_type=content_type)
+
+
+def test_a_body_that_ends_before_its_length_is_invalid_request() -> None:
+    environ = EnvironBuilder("/", method="POST", data=GRANT, content_type=FORM).get_environ()
+    environ |= {"CONTENT_LENGTH": "100", "wsgi.input_terminated": True}
+    request = Request(environ)
+    request.max_content_length = 1000
+    with pytest.raises(InvalidRequestError, match="shorter"):
+        token_form(request)
+
+
+def test_a_chunked_body_is_read() -> None:
+    assert token_form(chunked(GRANT, limit=100)).parameters["grant_type"] == "client_credentials"
+
+
+def test_a_chunked_body_over_the_limit_is_refused_and_not_cut() -> None:
+    with pytest.raises(RequestEntityTooLarge):
+        token_form(chunked(GRANT + b"&x=" + b"y" * 100, limit=len(GRANT)))
+
+
+def test_a_plus_is_a_space_and_a_percent_a_byte() -> None:
+    assert form_decoded(b"a+b%2Bc%3A") == "a b+c:"
+
+
+@pytest.mark.parametrize("text", [b"%", b"%4", b"%xy", b"\xff", b"%ff"])
+def test_what_is_not_form_encoded_utf8_is_a_value_error(text: bytes) -> None:
+    decode: Callable[[bytes], str] = form_decoded
+    with pytest.raises(ValueError, match=r"percent|decode"):
+        decode(text)
+
+
+def test_a_form_shows_no_parameter_in_its_repr() -> None:
+    shown = repr(TokenForm({"client_secret": "hidden"}, (), "Basic hidden"))
+    assert "hidden" not in shown
