@@ -1,0 +1,342 @@
+import logging
+from base64 import b64decode
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier, Event
+from typing import Any
+
+import pytest
+
+from client_service.token_messages import ClientCredentials, TokenError
+from client_service.token_source import TokenSource
+from tests.stack.loopback import Asked, LoopbackServer, Reply
+
+Tokens = Callable[..., TokenSource]
+
+
+def granted(token: str, **changes: object) -> Reply:
+    members = {"access_token": token, "token_type": "Bearer", "expires_in": 300}
+    return Reply(document={**members, **changes})
+
+
+def test_a_token_is_asked_for_with_the_credentials_in_the_form(
+    tokens: Tokens, server: LoopbackServer
+) -> None:
+    tokens().token()
+
+    assert server.asked[0].form == {
+        "grant_type": "client_credentials",
+        "scope": "openid",
+        "client_id": "client",
+        "client_secret": "s3cret",
+    }
+    assert "authorization" not in server.asked[0].headers
+
+
+def test_basic_carries_both_parts_form_encoded_and_the_form_neither(
+    tokens: Tokens, server: LoopbackServer
+) -> None:
+    odd = ClientCredentials("id:1", "a+b %ü")
+
+    tokens(credentials=lambda: odd, auth_method="client_secret_basic").token()
+
+    scheme, encoded = server.asked[0].headers["authorization"].split()
+    assert scheme == "Basic"
+    assert b64decode(encoded).decode() == "id%3A1:a%2Bb+%25%C3%BC"
+    assert server.asked[0].form == {"grant_type": "client_credentials", "scope": "openid"}
+
+
+def test_the_resource_is_asked_for_at_every_renewal(
+    tokens: Tokens, server: LoopbackServer, clock: Any
+) -> None:
+    source = tokens(resource="http://bank")
+    source.token()
+    clock.time += 301
+
+    source.token()
+
+    assert [asked.form["resource"] for asked in server.asked] == ["http://bank"] * 2
+
+
+def test_a_netrc_file_does_not_take_the_place_of_the_credentials(
+    tokens: Tokens, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("default login other password other\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+    tokens().token()
+
+    assert "authorization" not in server.asked[0].headers
+
+
+def test_a_second_call_reuses_the_token(tokens: Tokens, server: LoopbackServer) -> None:
+    source = tokens()
+
+    assert source.token() is source.token()
+    assert server.paths() == ["/token"]
+
+
+def test_the_life_counts_from_before_the_request_was_sent(
+    tokens: Tokens, server: LoopbackServer, clock: Any
+) -> None:
+    def slow(_asked: Asked) -> Reply:
+        clock.time += 7
+        return granted("slow")
+
+    server.reply("/token", slow)
+
+    token = tokens().token()
+
+    assert (token.renew_at, token.ends_at) == (1240.0, 1300.0)
+
+
+def test_a_token_is_renewed_beside_the_caller(
+    tokens: Tokens, server: LoopbackServer, clock: Any
+) -> None:
+    works: list[Callable[[], None]] = []
+    server.reply("/token", granted("old"), granted("new"))
+    source = tokens(in_background=works.append)
+    source.token()
+    clock.time += 240
+
+    assert [source.token().value for _ in range(3)] == ["old"] * 3
+    assert len(works) == 1
+    works[0]()
+    assert source.token().value == "new"
+    assert len(server.asked) == 2
+
+
+def test_the_thread_that_renews_is_one_of_its_own(
+    tokens: Tokens, server: LoopbackServer, clock: Any
+) -> None:
+    renewed = Event()
+
+    def answer(_asked: Asked) -> Reply:
+        renewed.set()
+        return granted("new")
+
+    server.reply("/token", granted("old"), answer)
+    source = tokens()
+    source.token()
+    clock.time += 240
+
+    assert source.token().value == "old"
+    assert renewed.wait(10)
+
+
+def test_a_token_serves_to_its_very_end_while_the_server_is_down(
+    tokens: Tokens, server: LoopbackServer, clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = tokens(in_background=lambda work: work())
+    source.token()
+    server.reply("/token", Reply(503))
+    clock.time += 299.9
+
+    with caplog.at_level(logging.WARNING):
+        assert source.token().value == "first"
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_after_its_end_a_token_is_not_given_out(
+    tokens: Tokens, server: LoopbackServer, clock: Any
+) -> None:
+    source = tokens()
+    source.token()
+    server.reply("/token", Reply(503))
+    clock.time += 300
+
+    with pytest.raises(TokenError) as caught:
+        source.token()
+
+    assert caught.value.status == 503
+
+
+def test_failed_early_renewals_keep_a_pause(
+    tokens: Tokens, server: LoopbackServer, clock: Any
+) -> None:
+    source = tokens(in_background=lambda work: work())
+    source.token()
+    server.reply("/token", Reply(500))
+    clock.time += 240
+
+    for _ in range(10):
+        source.token()
+    clock.time += 15
+    source.token()
+
+    assert len(server.asked) == 3
+
+
+def test_a_discarded_token_is_replaced(tokens: Tokens, server: LoopbackServer) -> None:
+    server.reply("/token", granted("old"), granted("new"))
+    source = tokens()
+    source.discard(source.token())
+
+    assert source.token().value == "new"
+
+
+def test_discarding_an_old_token_leaves_the_new_one(tokens: Tokens, server: LoopbackServer) -> None:
+    server.reply("/token", granted("old"), granted("new"), granted("third"))
+    source = tokens()
+    old = source.token()
+    source.discard(old)
+    new = source.token()
+
+    source.discard(old)
+
+    assert source.token() is new
+
+
+def test_one_thread_asks_and_all_get_its_token(tokens: Tokens, server: LoopbackServer) -> None:
+    source, threads = tokens(), 8
+    together, asking, answered = Barrier(threads), Event(), Event()
+
+    def answer(_asked: Asked) -> Reply:
+        asking.set()
+        answered.wait(10)
+        return granted("shared")
+
+    server.reply("/token", answer)
+
+    def ask() -> str:
+        together.wait(10)
+        return source.token().value
+
+    with ThreadPoolExecutor(threads) as pool:
+        results = [pool.submit(ask) for _ in range(threads)]
+        assert asking.wait(10)
+        answered.set()
+        values = [result.result(10) for result in results]
+
+    assert values == ["shared"] * threads
+    assert len(server.asked) == 1
+
+
+class Waiters:
+    """Credentials whose reader waits until the others have come to wait for it."""
+
+    def __init__(self) -> None:
+        self.reading = Event()
+        self.go_on = Event()
+
+    def __call__(self) -> ClientCredentials:
+        self.reading.set()
+        self.go_on.wait(10)
+        return ClientCredentials("client", "s3cret")
+
+
+def test_a_failure_is_shared_by_those_who_waited(tokens: Tokens, server: LoopbackServer) -> None:
+    server.reply("/token", Reply(400, {"error": "invalid_scope"}))
+    credentials = Waiters()
+    source = tokens(credentials=credentials)
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(source.token)
+        assert credentials.reading.wait(10)
+        asking = source._asking
+        assert asking is not None
+        others = [pool.submit(source.token) for _ in range(3)]
+        while len(asking._condition._waiters) < 3:  # type: ignore[attr-defined]
+            pass
+        credentials.go_on.set()
+        errors = [result.exception(10) for result in [first, *others]]
+
+    assert [error is errors[0] for error in errors] == [True] * 4
+    assert isinstance(errors[0], TokenError)
+    assert len(server.asked) == 1
+
+
+def test_the_next_call_after_a_failure_asks_again(tokens: Tokens, server: LoopbackServer) -> None:
+    server.reply("/token", Reply(500), granted("good"))
+    source = tokens()
+    with pytest.raises(TokenError):
+        source.token()
+
+    assert source.token().value == "good"
+
+
+def test_a_rotated_secret_is_used_at_once(tokens: Tokens, server: LoopbackServer) -> None:
+    server.reply("/token", Reply(401, {"error": "invalid_client"}), granted("good"))
+    vault = [ClientCredentials("client", "old"), ClientCredentials("client", "new")]
+    source = tokens(credentials=lambda: vault.pop(0))
+
+    assert source.token().value == "good"
+    assert [asked.form["client_secret"] for asked in server.asked] == ["old", "new"]
+
+
+def test_a_secret_that_is_refused_and_unchanged_is_not_sent_again(
+    tokens: Tokens, server: LoopbackServer
+) -> None:
+    server.reply("/token", Reply(401, {"error": "invalid_client"}))
+
+    with pytest.raises(TokenError, match="401 invalid_client"):
+        tokens().token()
+
+    assert len(server.asked) == 1
+
+
+def test_no_redirect_is_followed_with_the_credentials(
+    tokens: Tokens, server: LoopbackServer
+) -> None:
+    server.reply("/token", Reply(307, headers={"Location": server.url + "/elsewhere"}))
+
+    with pytest.raises(TokenError) as caught:
+        tokens().token()
+
+    assert (caught.value.status, caught.value.code) == (307, "invalid_answer")
+    assert server.paths() == ["/token"]
+
+
+def test_a_server_that_does_not_answer_is_told_without_a_status(
+    tokens: Tokens, server: LoopbackServer
+) -> None:
+    server.stop()
+
+    with pytest.raises(TokenError) as caught:
+        tokens().token()
+
+    assert (caught.value.status, caught.value.code) == (None, "no_answer")
+
+
+def test_no_secret_and_no_token_stands_in_a_repr(tokens: Tokens) -> None:
+    source = tokens()
+    token = source.token()
+
+    assert "first" not in repr(source) + repr(token)
+    assert "s3cret" not in repr(source) + repr(source.credentials())
+
+
+def test_arrow_1_passes_with_the_answer(
+    tokens: Tokens, server: LoopbackServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "shared.arrows"):
+        tokens().token()
+
+    event = caplog.records[0].__dict__["event"]
+    assert (event["arrow"], event["status"], event["method"]) == (1, 200, "POST")
+    assert event["url"] == server.url + "/token"
+    assert event["parameters"]["client_secret"] == "(6 characters)"
+
+
+def test_arrow_1_passes_where_the_client_is_refused_too(
+    tokens: Tokens, server: LoopbackServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.reply("/token", Reply(401, {"error": "invalid_client"}))
+
+    with caplog.at_level(logging.INFO, "shared.arrows"), pytest.raises(TokenError):
+        tokens().token()
+
+    event = caplog.records[0].__dict__["event"]
+    assert (event["arrow"], event["status"]) == (1, 401)
+
+
+def test_arrow_1_does_not_pass_where_no_answer_came(
+    tokens: Tokens, server: LoopbackServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.stop()
+
+    with caplog.at_level(logging.INFO, "shared.arrows"), pytest.raises(TokenError):
+        tokens().token()
+
+    assert caplog.records == []

@@ -1,0 +1,204 @@
+import logging
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from client_service.app import ClientService
+from client_service.models import Job, Run
+from client_service.runs import Trigger, find_run
+from client_service.schedule import Lease
+from tests.stack.loopback import Asked, LoopbackServer, Reply
+
+
+def taken(service: ClientService) -> Lease:
+    lease = service.schedule.take_now(Trigger.REQUEST)
+    assert lease is not None
+    return lease
+
+
+def worked(service: ClientService) -> Run:
+    lease = taken(service)
+    service.worker.work(lease)
+    run = find_run(service.database, lease.run_id)
+    assert run is not None
+    return run
+
+
+def test_a_run_that_balances_succeeds(
+    service: ClientService, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        run = worked(service)
+
+    assert (run.status, run.error, run.entry_sum, run.balance) == ("succeeded", None, 1250, 1250)
+    assert "5 transactions read, account acc-1 is balanced" in caplog.text
+
+
+def test_a_run_that_does_not_balance_succeeds_and_warns(
+    service: ClientService, server: LoopbackServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    members = {"account_id": "a", "currency": "EUR", "balance": 7, "as_of": 0}
+    server.reply("/account", Reply(document={**members, "transactions": "/t"}))
+
+    run = worked(service)
+
+    assert (run.status, run.entry_sum, run.balance) == ("succeeded", 0, 7)
+    assert caplog.records[-1].levelname == "WARNING"
+
+
+def test_the_trace_is_stored_before_the_first_request_is_sent(
+    service: ClientService, server: LoopbackServer
+) -> None:
+    stored: list[str | None] = []
+
+    def answer(asked: Asked) -> Reply:
+        with service.database.reading() as session:
+            stored.extend(run.trace_id for run in session.query(Run))
+        stored.append(asked.headers["traceparent"].split("-")[1])
+        return Reply(503)
+
+    server.reply("/.well-known/openid-configuration", answer)
+
+    run = worked(service)
+
+    assert stored == [run.trace_id, run.trace_id]
+
+
+def test_every_request_carries_the_trace_of_the_run(
+    service: ClientService, server: LoopbackServer
+) -> None:
+    run = worked(service)
+
+    traces = {asked.headers["traceparent"].split("-")[1] for asked in server.asked}
+    assert traces == {run.trace_id}
+
+
+@pytest.mark.parametrize(
+    ("path", "reply", "error"),
+    [
+        ("/token", Reply(401, {"error": "invalid_client"}), "401 invalid_client"),
+        ("/token", Reply(500), "500 invalid_answer"),
+        ("/account", Reply(503), "503 Service Unavailable"),
+        (
+            "/account",
+            Reply(403, headers={"WWW-Authenticate": 'Bearer error="insufficient_scope"'}),
+            "403 insufficient_scope",
+        ),
+        ("/.well-known/openid-configuration", Reply(404), "404 invalid_metadata"),
+    ],
+    ids=["invalid_client", "500", "503", "insufficient_scope", "no metadata"],
+)
+def test_a_failed_run_has_the_status_and_the_code(
+    service: ClientService, server: LoopbackServer, path: str, reply: Reply, error: str
+) -> None:
+    server.reply(path, reply)
+
+    run = worked(service)
+
+    assert (run.status, run.error, run.balance) == ("failed", error, None)
+
+
+def test_a_server_that_is_down_fails_the_run_without_a_status(
+    service: ClientService, server: LoopbackServer
+) -> None:
+    server.stop()
+
+    assert worked(service).error == "no_answer"
+
+
+def test_what_a_server_echoes_is_not_shown_whole(
+    service: ClientService, server: LoopbackServer
+) -> None:
+    secret = "ccs_" + "x" * 40
+    error = {"error": "invalid_client", "error_description": f"{secret}\0 is wrong"}
+    server.reply("/token", Reply(401, error))
+
+    assert worked(service).detail == "(44 characters) is wrong"
+
+
+def test_a_stopping_worker_ends_its_run_before_the_next_page(
+    service: ClientService, server: LoopbackServer
+) -> None:
+    service.worker.stop(1)
+
+    run = worked(service)
+
+    assert (run.status, run.detail) == ("interrupted", "its process was stopped")
+    assert "/transactions" not in server.paths()
+
+
+def test_the_result_of_a_run_whose_job_was_taken_over_is_dropped(
+    service: ClientService, server: LoopbackServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def take_over(_asked: Asked) -> Reply:
+        with service.database.writing() as session:
+            session.execute(update(Job).values(lease_end=1.0))
+        assert service.schedule.take_now(Trigger.COMMAND)
+        return Reply(503)
+
+    server.reply("/account", take_over)
+
+    run = worked(service)
+
+    assert run.status == "interrupted"
+    assert "its result is dropped" in caplog.text
+
+
+class BrokenBank:
+    """Has a bug of the kind that its argument is."""
+
+    def __init__(self, bug: BaseException) -> None:
+        self._bug = bug
+
+    def account(self) -> Any:
+        raise self._bug
+
+
+@pytest.mark.parametrize(
+    ("bug", "status", "error"),
+    [
+        (ZeroDivisionError(), "failed", "internal_error"),
+        (KeyboardInterrupt(), "interrupted", "interrupted"),
+    ],
+    ids=["bug", "Ctrl-C"],
+)
+def test_a_run_that_a_bug_or_a_person_ends_is_stored_as_ended(
+    service: ClientService,
+    monkeypatch: pytest.MonkeyPatch,
+    bug: BaseException,
+    status: str,
+    error: str,
+) -> None:
+    monkeypatch.setattr(service.worker, "_bank", BrokenBank(bug))
+    lease = taken(service)
+
+    with pytest.raises(type(bug)):
+        service.worker.work(lease)
+
+    run = find_run(service.database, lease.run_id)
+    assert run is not None
+    assert (run.status, run.error, run.detail) == (status, error, type(bug).__name__)
+    assert service.schedule.take_now(Trigger.REQUEST) is not None
+
+
+def test_a_run_in_the_background_is_waited_for_at_the_end(service: ClientService) -> None:
+    lease = taken(service)
+
+    service.worker.work_in_background(lease)
+    service.worker.stop(10)
+
+    run = find_run(service.database, lease.run_id)
+    assert run is not None
+    assert run.status in {"succeeded", "interrupted"}
+
+
+def test_a_bug_in_the_background_is_logged(
+    service: ClientService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(service.worker, "_bank", BrokenBank(ZeroDivisionError()))
+
+    service.worker.work_in_background(taken(service))
+    service.worker.stop(10)
+
+    assert caplog.records[-1].exc_info is not None
