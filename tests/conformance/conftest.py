@@ -1,0 +1,130 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conformance.client_runs import ClientUnderTest, Surroundings
+from tests.conformance.given_servers import (
+    a_resource_server_is_given,
+    given_authorization_server,
+    given_resource_server,
+)
+from tests.conformance.http_exchange import get_json
+from tests.conformance.local_servers import local_authorization_server, local_resource_server
+from tests.conformance.under_test import (
+    AuthorizationServerUnderTest,
+    Client,
+    OtherResource,
+    ResourceServerUnderTest,
+)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AuthorizationServerUnderTest]:
+    """The authorization server under test: the given one, else ours."""
+    given = given_authorization_server()
+    if given is not None:
+        yield given
+        return
+    with local_authorization_server(tmp_path_factory.mktemp("conformance")) as ours:
+        yield ours
+
+
+@pytest.fixture(scope="session")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ResourceServerUnderTest]:
+    """The resource server under test: the given one, else ours."""
+    if a_resource_server_is_given():
+        with given_resource_server() as given:
+            yield given
+        return
+    with local_resource_server(tmp_path_factory.mktemp("bank")) as ours:
+        yield ours
+
+
+@pytest.fixture(scope="session")
+def client_under_test(tmp_path_factory: pytest.TempPathFactory) -> ClientUnderTest:
+    """Our client service, which each test points at servers of its own."""
+    return ClientUnderTest.prepared(tmp_path_factory.mktemp("client"))
+
+
+@pytest.fixture
+def jwks(server: AuthorizationServerUnderTest) -> dict[str, object]:
+    """The keys of the authorization server, as they are now."""
+    return get_json(server.jwks_url)
+
+
+@pytest.fixture
+def narrow_client(server: AuthorizationServerUnderTest) -> Client:
+    """A client that may have the first scope alone."""
+    return _given(server.narrow_client, "a client of fewer scopes")
+
+
+@pytest.fixture
+def client_without_id_token(server: AuthorizationServerUnderTest) -> Client:
+    """A client that may have no id_token."""
+    return _given(server.client_without_id_token, "a client that may have no id_token")
+
+
+@pytest.fixture
+def disabled_client(server: AuthorizationServerUnderTest) -> Client:
+    """A client that was disabled, with the secret it had."""
+    return _given(server.disabled_client, "a disabled client")
+
+
+@pytest.fixture
+def other_resource(server: AuthorizationServerUnderTest) -> OtherResource:
+    """A second resource, and a client that may use both."""
+    if server.other_resource is None:
+        pytest.skip("a client of two resources was not given")
+    return server.other_resource
+
+
+@pytest.fixture
+def id_tokens(server: AuthorizationServerUnderTest) -> None:
+    """Asked for by the tests that need a server that issues id_tokens."""
+    if not server.issues_id_tokens:
+        pytest.skip("the server issues no id_tokens")
+
+
+def _given(client: Client | None, what: str) -> Client:
+    if client is None:
+        pytest.skip(f"{what} was not given")
+    return client
+
+
+@pytest.fixture
+def around() -> Iterator[Surroundings]:
+    """An authorization server and a bank that record what our client sends."""
+    with Surroundings() as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def basic_run(client_under_test: ClientUnderTest) -> Surroundings:
+    """What our client sent in a good run in which it authenticated by client_secret_basic."""
+    return _recorded(client_under_test, "client_secret_basic")
+
+
+@pytest.fixture(scope="session")
+def post_run(client_under_test: ClientUnderTest) -> Surroundings:
+    """What our client sent in a good run in which it authenticated by client_secret_post."""
+    return _recorded(client_under_test, "client_secret_post")
+
+
+@pytest.fixture(params=["client_secret_basic", "client_secret_post"])
+def good_run(request: pytest.FixtureRequest) -> Surroundings:
+    """Each of the two, one after the other."""
+    name = "basic_run" if request.param == "client_secret_basic" else "post_run"
+    run: Surroundings = request.getfixturevalue(name)
+    return run
+
+
+def _recorded(client: ClientUnderTest, auth_method: str) -> Surroundings:
+    with Surroundings() as servers:
+        run = client.run(
+            servers,
+            CLIENT_SERVICE_AUTH_METHOD=auth_method,
+            CLIENT_SERVICE_SCOPE="Read Write",
+            CLIENT_SERVICE_RESOURCE="https://api.example/a?b=c&d",
+        )
+        assert run.error is None, run.report
+        return servers

@@ -1,0 +1,114 @@
+"""Our own servers, started for the tests: what is tested where no other server was given."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from demo.processes import ROOT, Service
+from shared.identifiers import ACCOUNT_PATH, SCOPE_READ, SCOPE_WRITE
+from shared.settings import STATE_DIR_VARIABLE
+from tests.conformance.http_exchange import get_json
+from tests.conformance.under_test import (
+    AuthorizationServerUnderTest,
+    Client,
+    OtherResource,
+    ResourceServerUnderTest,
+)
+from tests.stack.issuer import OwnIssuer
+from tests.stack.local_stack import LocalStack, free_ports, local_stack, register_client
+
+OTHER_RESOURCE = "https://statements.example/api"
+OTHER_SCOPES = ("Statements",)
+NO_TRACES = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ""}
+OURS = ("AUTH_SERVER_", "RESOURCE_SERVER_", "CLIENT_SERVICE_", "OTEL_")
+
+
+@contextmanager
+def local_authorization_server(folder: Path) -> Iterator[AuthorizationServerUnderTest]:
+    """Run the local stack's authorization server alone, with the clients that the tests need."""
+    stack = local_stack(folder)
+    service = stack.demo.auth_server
+    key_file = folder / "secrets" / "auth_server_key_encryption_key"
+    key_file.parent.mkdir(parents=True)
+    key_file.write_bytes(Fernet.generate_key())
+    _do(stack, "migrate")
+    of_bank = ("--scope", SCOPE_READ, "--scope", SCOPE_WRITE, "--default")
+    _do(stack, "resources", "add", stack.bank_url, *of_bank)
+    _do(stack, "resources", "add", OTHER_RESOURCE, "--scope", OTHER_SCOPES[0])
+    try:
+        service.start(stack.demo.environment() | stack.demo.settings() | NO_TRACES)
+        clients = _registered_clients(stack)
+        service.wait_until_ready()
+        yield AuthorizationServerUnderTest(
+            issuer=stack.auth_url,
+            metadata=get_json(f"{stack.auth_url}/.well-known/openid-configuration"),
+            resource=stack.bank_url,
+            scopes=(SCOPE_READ, SCOPE_WRITE),
+            client=clients["full"],
+            issues_id_tokens=True,
+            narrow_client=clients["narrow"],
+            client_without_id_token=clients["plain"],
+            disabled_client=clients["disabled"],
+            other_resource=OtherResource(OTHER_RESOURCE, OTHER_SCOPES, clients["of-two"]),
+        )
+    finally:
+        service.stop()
+
+
+@contextmanager
+def local_resource_server(state: Path) -> Iterator[ResourceServerUnderTest]:
+    """Run a bank that trusts the tests' own issuer, and that issuer."""
+    bank = Service("resource_server", free_ports(1)[0], state)
+    with OwnIssuer(audience=bank.url) as issuer:
+        environment = _clean_environment() | {
+            STATE_DIR_VARIABLE: str(state),
+            "FLASK_SKIP_DOTENV": "1",
+            "RESOURCE_SERVER_BIND": f"127.0.0.1:{bank.port}",
+            "RESOURCE_SERVER_ISSUER": issuer.url,
+            "RESOURCE_SERVER_RESOURCE": bank.url,
+            "RESOURCE_SERVER_TRANSPORT": "plain-http",
+        }
+        _flask(environment, "migrate")
+        _flask(environment, "ledger", "seed-demo")
+        try:
+            bank.start(environment)
+            bank.wait_until_ready()
+            yield ResourceServerUnderTest(bank.url + ACCOUNT_PATH, SCOPE_READ, issuer)
+        finally:
+            bank.stop()
+
+
+def _registered_clients(stack: LocalStack) -> dict[str, Client]:
+    """Register the clients, some at a time: each command is a process of its own."""
+    options = {
+        "full": (),
+        "narrow": ("--scope", SCOPE_READ),
+        "plain": ("--no-id-token",),
+        "disabled": (),
+        "of-two": ("--resource", stack.bank_url, "--resource", OTHER_RESOURCE),
+    }
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        made = pool.map(lambda name: register_client(stack, name, *options[name]), options)
+        clients = {one.client_id: Client(one.client_id, one.client_secret) for one in made}
+    _do(stack, "clients", "disable", "disabled")
+    return clients
+
+
+def _do(stack: LocalStack, *arguments: str) -> None:
+    result = stack.cli("auth_server", *arguments)
+    assert result.returncode == 0, result.stderr
+
+
+def _flask(environment: dict[str, str], *arguments: str) -> None:
+    command = [sys.executable, "-m", "flask", "--app", "resource_server.app", *arguments]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=60)
+
+
+def _clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
