@@ -52,7 +52,7 @@ def imported_private_key(jwk: Mapping[str, Any]) -> tuple[SigningAlgorithm, Priv
         )
     if jwk.get("use", "sig") != "sig":
         raise UnsuitableKeyError("its `use` is not `sig`")
-    algorithm = _algorithm(jwk, key)
+    algorithm = _algorithm(key)
     _try_out(algorithm, key)
     return algorithm, key
 
@@ -71,14 +71,12 @@ def public_jwk(key: PrivateKey, algorithm: SigningAlgorithm) -> dict[str, Any]:
     }
 
 
-def _algorithm(jwk: Mapping[str, Any], key: PrivateKey) -> SigningAlgorithm:
-    suitable = [name for name in ALGORITHMS if _can_sign(name, key)]
-    if not suitable:
-        raise UnsuitableKeyError(f"no algorithm of this server signs with it: {_names(ALGORITHMS)}")
-    named = jwk.get("alg", suitable[0])
-    if named not in suitable:
-        raise UnsuitableKeyError(f"its `alg` has to be {_names(suitable)}")
-    return suitable[suitable.index(named)]
+def _algorithm(key: PrivateKey) -> SigningAlgorithm:
+    """Return the first algorithm that fits the key's type, its curve and its `alg`."""
+    for algorithm in ALGORITHMS:
+        if _can_sign(algorithm, key):
+            return algorithm
+    raise UnsuitableKeyError(f"none of {', '.join(ALGORITHMS)} signs with such a key and its `alg`")
 
 
 def _can_sign(algorithm: SigningAlgorithm, key: PrivateKey) -> bool:
@@ -97,7 +95,3 @@ def _try_out(algorithm: SigningAlgorithm, key: PrivateKey) -> None:
         jws.deserialize_compact(token, public, registry=SIGNATURES)
     except JoseError as error:
         raise UnsuitableKeyError("its private part does not sign for its public part") from error
-
-
-def _names(algorithms: tuple[SigningAlgorithm, ...] | list[SigningAlgorithm]) -> str:
-    return " or ".join(algorithms)

@@ -93,15 +93,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("kid", name="pk_signing_keys"),
         sa.UniqueConstraint("algorithm", "generation", name="uq_signing_keys_algorithm"),
     )
-
-
-def downgrade() -> None:
-    for table in (
-        "signing_keys",
-        "client_secrets",
-        "client_scopes",
-        "clients",
-        "resource_scopes",
-        "resources",
-    ):
-        op.drop_table(table)

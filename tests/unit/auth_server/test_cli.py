@@ -1,0 +1,197 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from joserfc.jwk import OKPKey
+from pydantic import SecretStr
+
+from shared.vault import DirectoryVault
+from tests.unit.auth_server.running import BANK, LEDGER, Running
+
+
+def object_of(server: Running, *arguments: str, given: bytes | None = None) -> Any:
+    result = server.command(*arguments, "--json", given=given)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def error_of(server: Running, *arguments: str) -> tuple[int, str]:
+    result = server.command(*arguments)
+    return result.exit_code, result.stderr.strip().splitlines()[-1]
+
+
+def test_a_new_client_is_printed_with_its_credentials_once(server: Running) -> None:
+    made = object_of(server, "clients", "add", "cron")
+    assert list(made)[:2] == ["client_id", "client_secret"]
+    assert (made["client_id"], made["scope"]) == ("cron", "Read Write")
+    assert (made["client_secret_expires_at"], made["id_token"]) == (0, True)
+    answer = server.ask(authorization=server.basic("cron", made["client_secret"]))
+    assert answer.status_code == 200
+
+
+def test_scopes_method_and_id_token_of_a_client_are_options(server: Running) -> None:
+    options = ["--scope", "Read", "--auth-method", "client_secret_post", "--no-id-token"]
+    made = object_of(server, "clients", "add", "cron", *options)
+    assert (made["scope"], made["id_token"]) == ("Read", False)
+    assert made["token_endpoint_auth_method"] == "client_secret_post"
+
+
+def test_a_client_may_be_of_another_resource(server: Running) -> None:
+    made = object_of(server, "clients", "add", "cron", "--resource", LEDGER)
+    assert made["scopes"] == {LEDGER: ["Append", "Read"]}
+
+
+def test_the_end_of_a_secret_is_an_option(server: Running) -> None:
+    made = object_of(server, "clients", "add", "cron", "--lifetime-days", "30")
+    assert made["client_secret_expires_at"] == int(server.clock.time) + 30 * 86400
+
+
+def test_credentials_for_the_vault_are_printed_nowhere(server: Running, state_dir: Path) -> None:
+    result = server.command("clients", "add", "cron", "--to-vault", "cron-entry", "--json")
+    entry = DirectoryVault(state_dir / "vault").read("cron-entry")
+    shown = json.loads(result.stdout)
+    assert entry["client_secret"] not in result.output
+    assert (shown["client_id"], shown["vault_entry"]) == ("cron", "cron-entry")
+    answer = server.ask(authorization=server.basic(entry["client_id"], entry["client_secret"]))
+    assert answer.status_code == 200
+
+
+def test_a_vault_that_can_not_be_written_says_what_to_do(server: Running, state_dir: Path) -> None:
+    (state_dir / "vault").write_text("no folder")
+    code, line = error_of(server, "clients", "add", "cron", "--to-vault", "entry")
+    assert (code, "secrets add cron --to-vault entry" in line) == (1, True)
+    (state_dir / "vault").unlink()
+    assert object_of(server, "secrets", "add", "cron", "--to-vault", "entry")["client_id"] == "cron"
+    states = [row["state"] for row in object_of(server, "secrets", "list", "cron")]
+    assert sorted(states) == ["live", "revoked"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["clients", "add", "worker"], 3),
+     (["clients", "add", "http://a"], 1),
+     (["clients", "add", "cron", "--scope", "Admin"], 1),
+     (["clients", "add", "cron", "--scope", "Read", "--no-scope"], 2),
+     (["clients", "add", "cron", "--auth-method", "none"], 2),
+     (["clients", "add", "cron", "--to-vault", "../x"], 2),
+     (["clients", "add"], 2),
+     (["clients", "show", "nobody"], 1),
+     (["clients", "disable", "nobody"], 1),
+     (["secrets", "list", "nobody"], 1),
+     (["secrets", "add", "nobody"], 1),
+     (["secrets", "revoke", "worker", "x"], 1),
+     (["resources", "add", BANK, "--scope", "Other"], 3),
+     (["resources", "add", "bank", "--scope", "Read"], 1),
+     (["resources", "add", "urn:new"], 2),
+     (["keys", "generate", "--algorithm", "HS256"], 2),
+     (["keys", "import", "/no/such/file"], 2)],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)  # fmt: skip
+def test_what_cannot_be_done_is_one_line_and_an_exit_code(
+    server: Running, arguments: list[str], code: int
+) -> None:
+    result = server.command(*arguments)
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+
+
+def test_clients_are_listed(server: Running) -> None:
+    assert object_of(server, "clients", "list") == [
+        {
+            "client_id": "worker",
+            "token_endpoint_auth_method": "client_secret_basic",
+            "default_resource": BANK,
+            "id_token": True,
+            "disabled": False,
+        }
+    ]
+
+
+def test_a_list_is_an_aligned_table(server: Running) -> None:
+    lines = server.command("resources", "list").stdout.splitlines()
+    assert lines == [
+        "uri                     scope        default",
+        "http://localhost:9001   Read Write   yes",
+        "https://ledger.example  Append Read  no",
+    ]
+
+
+def test_an_empty_list_says_so(make: Callable[..., Running], tmp_path: Path) -> None:
+    server = make(database_url=f"sqlite:///{tmp_path / 'other.db'}")
+    assert server.command("migrate").exit_code == 0
+    assert server.command("clients", "list").stdout == "none\n"
+
+
+def test_a_client_is_shown_with_its_scopes_by_resource(server: Running) -> None:
+    shown = server.command("clients", "show", "worker").stdout
+    assert "scopes                      http://localhost:9001: Read Write\n" in shown
+
+
+def test_a_client_is_disabled(server: Running) -> None:
+    object_of(server, "clients", "disable", "worker")
+    assert object_of(server, "clients", "show", "worker")["disabled"] is True
+
+
+def test_a_third_secret_is_refused_with_what_to_do(server: Running) -> None:
+    object_of(server, "secrets", "add", "worker")
+    code, line = error_of(server, "secrets", "add", "worker")
+    assert (code, "secrets revoke worker" in line) == (1, True)
+
+
+def test_secrets_are_listed_with_their_states(server: Running) -> None:
+    first = object_of(server, "secrets", "list", "worker")[0]["secret_id"]
+    object_of(server, "secrets", "add", "worker", "--lifetime-days", "1")
+    object_of(server, "secrets", "revoke", "worker", first)
+    server.clock.time += 86400
+    server.parts.registry.add_secret("worker", delivered=False)
+    states = [row["state"] for row in object_of(server, "secrets", "list", "worker")]
+    assert sorted(states) == ["expired", "revoked", "undelivered"]
+
+
+def test_a_resource_is_registered_again_with_no_harm(server: Running) -> None:
+    again = ["resources", "add", BANK, "--scope", "Read", "--scope", "Write", "--default"]
+    assert object_of(server, *again) == {"uri": BANK, "scope": "Read Write", "default": True}
+
+
+def test_a_generated_key_is_pending_and_a_first_one_is_active(server: Running) -> None:
+    states = [object_of(server, "keys", "generate")["state"],
+              object_of(server, "keys", "generate", "--algorithm", "Ed25519")["state"]]  # fmt: skip
+    assert states == ["pending", "active"]
+
+
+def test_keys_are_listed(server: Running) -> None:
+    rows = object_of(server, "keys", "list")
+    assert [(row["algorithm"], row["state"]) for row in rows] == [("RS256", "active")]
+
+
+def test_a_key_of_ones_own_is_imported_once(server: Running, tmp_path: Path) -> None:
+    key = OKPKey.generate_key("Ed25519")
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(key.as_dict(private=True)))
+    row = object_of(server, "keys", "import", str(file))
+    assert (row["kid"], row["algorithm"]) == (key.thumbprint(), "Ed25519")
+    assert server.command("keys", "import", str(file)).exit_code == 3
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", "\xff"], ids=ascii)
+def test_a_file_that_holds_no_key_is_an_error(server: Running, text: str) -> None:
+    result = server.command("keys", "import", "-", given=text.encode("latin-1"))
+    assert result.exit_code == 1
+
+
+def test_a_key_is_not_lost_to_a_wrong_key_encryption_key(make: Callable[..., Running]) -> None:
+    wrong = make(key_encryption_key=SecretStr(Fernet.generate_key().decode()))
+    assert wrong.command("keys", "generate").exit_code == 1
+    assert len(object_of(wrong, "keys", "list")) == 1
+
+
+def test_a_database_without_tables_is_one_line(
+    make: Callable[..., Running], tmp_path: Path
+) -> None:
+    server = make(database_url=f"sqlite:///{tmp_path / 'other.db'}")
+    code, line = error_of(server, "clients", "list")
+    assert (code, "migrate" in line) == (1, True)
