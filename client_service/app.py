@@ -51,6 +51,7 @@ class ClientService:
 
     def stop(self) -> None:
         """Take no further tick, let the run under way finish its page, and hand over the spans."""
+        self.scheduler.take_no_more()
         self.worker.stop(self.settings.stop_seconds)
         self.scheduler.stop(self.settings.stop_seconds)
         self.provider.shutdown()

@@ -201,10 +201,15 @@ class Scheduler:
         """Start the thread: after the fork, as threads do not survive one."""
         self._thread.start()
 
+    def take_no_more(self) -> None:
+        """Take no further tick; what is under way goes on."""
+        self._stopped.set()
+
     def stop(self, seconds: float) -> None:
         """Take no further tick, and wait up to ``seconds`` for the run under way."""
-        self._stopped.set()
-        self._thread.join(seconds)
+        self.take_no_more()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
 
     def run(self) -> None:
         """Take tick after tick until stopped."""

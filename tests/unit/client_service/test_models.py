@@ -23,6 +23,7 @@ def test_the_database_tells_the_time_in_seconds(database: Database) -> None:
 
 
 def test_postgresql_is_asked_for_the_moment_not_for_the_start_of_the_transaction() -> None:
-    statement = select(database_time()).compile(dialect=postgresql.dialect())
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    statement = select(database_time()).compile(dialect=dialect)
 
     assert "clock_timestamp()" in str(statement)

@@ -1,0 +1,132 @@
+import json
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+from click.testing import Result
+from flask import Flask
+from sqlalchemy import text
+
+from client_service.app import ClientService
+from client_service.cli import wait_for_lease
+from client_service.runs import Trigger
+from tests.stack.loopback import LoopbackServer, Reply
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+def run_once(app: Flask, *arguments: str) -> Result:
+    return app.test_cli_runner().invoke(args=["run-once", *arguments])
+
+
+def test_a_run_that_succeeds_is_told_in_a_line(app: Flask) -> None:
+    result = run_once(app)
+
+    assert result.exit_code == 0
+    assert result.stdout.count("\n") == 1
+    assert "account acc-1 is balanced; 5 transactions read" in result.stdout
+
+
+def test_with_json_a_run_is_one_object_and_the_log_is_elsewhere(app: Flask) -> None:
+    result = run_once(app, "--json")
+
+    run = json.loads(result.stdout)
+    assert (run["status"], run["error"], run["result"]["sum"]) == ("succeeded", None, 1250)
+    assert '"message": "arrow 1 passed' in result.stderr
+    assert run["trace_id"] in result.stderr
+
+
+def test_a_run_that_fails_is_told_in_a_line_and_by_the_exit_code(
+    app: Flask, server: LoopbackServer
+) -> None:
+    server.reply("/token", Reply(401, {"error": "invalid_client", "error_description": "no"}))
+
+    result = run_once(app)
+
+    assert result.exit_code == 1
+    assert result.stdout.endswith("failed: 401 invalid_client (no)\n")
+    assert "Traceback" not in result.output
+
+
+def test_a_difference_is_told(app: Flask, server: LoopbackServer) -> None:
+    members = {"account_id": "a", "currency": "EUR", "balance": 7, "as_of": 0}
+    server.reply("/account", Reply(document={**members, "transactions": "/t"}))
+
+    result = run_once(app)
+
+    assert (result.exit_code, "account a is off by 7" in result.stdout) == (0, True)
+
+
+def test_a_run_under_way_elsewhere_is_said(app: Flask, service: ClientService) -> None:
+    service.schedule.take_now(Trigger.REQUEST)
+
+    result = run_once(app)
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "Error: another run holds the job" in result.stderr
+
+
+def test_a_run_under_way_elsewhere_is_waited_for(service: ClientService) -> None:
+    service.schedule.take_now(Trigger.REQUEST)
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            with service.database.writing() as session:
+                session.execute(text("UPDATE job SET lease_end = 1"))
+
+    assert wait_for_lease(service.schedule, 30, sleep).fence == 2
+    assert len(pauses) == 3
+
+
+def test_a_database_without_tables_is_said_in_a_line(
+    make_app: Callable[..., Flask], tmp_path: object
+) -> None:
+    app = make_app(database_url=f"sqlite:///{tmp_path}/empty.db")
+
+    result = run_once(app)
+
+    assert result.exit_code == 1
+    assert "has `flask --app client_service.app migrate` been run?" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_database_that_goes_away_during_the_run_is_said_in_a_line(
+    app: Flask, service: ClientService, server: LoopbackServer
+) -> None:
+    def answer(_asked: object) -> Reply:
+        with service.database.writing() as session:
+            session.execute(text("DROP TABLE job"))
+        return Reply(503)
+
+    server.reply("/account", answer)
+
+    result = run_once(app)
+
+    assert result.exit_code == 1
+    assert "Error: the database cannot be used" in result.stderr
+
+
+def test_a_bug_fails_the_run_and_stands_in_the_log(
+    app: Flask, service: ClientService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.worker, "_bank", None)
+
+    result = run_once(app)
+
+    assert result.exit_code == 1
+    assert result.stdout.endswith("failed: internal_error (AttributeError)\n")
+    assert '"exception": "Traceback' in result.stderr
+
+
+def test_migrate_is_safe_to_run_again(app: Flask) -> None:
+    result = app.test_cli_runner().invoke(args=["migrate"])
+
+    assert (result.exit_code, result.stdout) == (0, "the schema is up to date\n")
