@@ -193,9 +193,8 @@ class SigningKeys:
         try:
             private = json.loads(self._encryption.decrypt(row.encrypted_private_jwk))
         except InvalidToken as error:
-            raise KeysCannotBeOpenedError(
-                "the key-encryption key does not open the signing keys in the database"
-            ) from error
+            problem = _about_the_file("does not open the keys in the database")
+            raise KeysCannotBeOpenedError(problem) from error
         key = JWKRegistry.import_key(private)
         assert not isinstance(key, OctKey), "none is ever stored"
         public = json.loads(row.public_jwk)
@@ -237,7 +236,7 @@ def refuse_wrong_key_encryption(settings: AuthServerSettings) -> None:
     try:
         signing_keys(settings, database).published()
     except KeysCannotBeOpenedError as error:
-        raise SystemExit(_about_the_file("does not open the keys in the database")) from error
+        raise SystemExit(str(error)) from error
     except SQLAlchemyError as error:
         log.warning("the signing keys cannot be read yet: %s", type(error).__name__)
     finally:

@@ -256,7 +256,7 @@ def test_keys_of_another_key_encryption_key_cannot_be_opened(make: Make) -> None
 
 def test_a_wrong_key_encryption_key_is_not_ready(make: Make) -> None:
     make().published()
-    with pytest.raises(NotReadyError, match="key-encryption key"):
+    with pytest.raises(NotReadyError, match="KEY_ENCRYPTION_KEY"):
         make(fernet=Fernet.generate_key().decode()).check()
 
 
