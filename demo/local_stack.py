@@ -85,7 +85,7 @@ class LocalStack:
         with ThreadPoolExecutor() as pool:
             steps = (self._prepare_auth_server, self._prepare_bank, self._prepare_client)
             list(pool.map(lambda step: step(), steps))
-            list(pool.map(lambda service: service.start(self.environment()), idle))
+            list(pool.map(lambda service: service.start(self.environment(service.name)), idle))
         for service in idle:
             service.wait_until_ready()
 
@@ -124,7 +124,7 @@ class LocalStack:
         return subprocess.run(
             command,
             cwd=ROOT,
-            env=self.environment() | dict(settings or {}),
+            env=self.environment(service) | dict(settings or {}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -132,15 +132,21 @@ class LocalStack:
             check=False,
         )
 
-    def environment(self) -> dict[str, str]:
-        """Return the environment of every process of this stack; it holds no secret."""
-        receiver = f"{self.client_service.url}/v1/traces"
-        return os.environ | {
+    def environment(self, service: str) -> dict[str, str]:
+        """Return the environment of a process of ``service``; it holds no secret.
+
+        Authorization server and bank report their arrow events to the client's receiver, so that
+        its runs can tell all five; what the client records itself, it keeps itself.
+        """
+        environment = os.environ | {
             STATE_DIR_VARIABLE: str(self.state),
             "FLASK_SKIP_DOTENV": "1",  # our settings read `.env` themselves
-            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": receiver,
-            "OTEL_BSP_SCHEDULE_DELAY": "200",
         }
+        if service != self.client_service.name:
+            receiver = f"{self.client_service.url}/v1/traces"
+            environment["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = receiver
+            environment["OTEL_BSP_SCHEDULE_DELAY"] = "200"  # milliseconds
+        return environment
 
     def settings(self) -> dict[str, str]:
         """Return the settings that differ from a service's defaults, by name."""
@@ -194,7 +200,7 @@ class LocalStack:
         except EntryNotFoundError:
             listed = self._do("auth_server", "secrets", "list", DEMO_CLIENT, "--json")
             for secret in json.loads(listed):
-                self._do("auth_server", "secrets", "revoke", DEMO_CLIENT, str(secret["id"]))
+                self._do("auth_server", "secrets", "revoke", DEMO_CLIENT, secret["secret_id"])
             self._do("auth_server", "secrets", "add", DEMO_CLIENT, *to_vault)
 
     def _prepare_bank(self) -> None:

@@ -60,6 +60,8 @@ def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]
         # gunicorn trusts loopback to say scheme and path in headers; here only `proxies` does.
         "secure_scheme_headers": {},
         "forwarder_headers": "",
+        # Its control socket lies in the user's home, one for all services; nothing here uses it.
+        "control_socket_disable": True,
     }
 
 

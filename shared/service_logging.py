@@ -35,6 +35,7 @@ def logging_configuration(service: str, level: str) -> dict[str, Any]:
             "gunicorn.access": stderr,
             # At DEBUG Authlib logs whole tokens (RFC 6749 §10.3: they stay confidential).
             "authlib": {"level": "INFO" if level == "DEBUG" else level},
+            "alembic": {"level": "WARNING"},  # a dozen lines on its plugins at every start
         },
     }
 

@@ -1,32 +1,26 @@
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from tests.stack import Stack
 from tests.stack.local_stack import LocalStack, local_stack
 
 
-@contextmanager
-def running(folder: Path) -> Iterator[LocalStack]:
-    stack = local_stack(folder)
-    try:
-        stack.demo.up()
-        yield stack
-    finally:
-        stack.demo.down()
-
-
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running system that the tests of one test process share: none of them may break it."""
-    with running(tmp_path_factory.mktemp("a stack")) as shared_stack:
-        yield shared_stack
+def fragile_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    stack = local_stack(tmp_path_factory.mktemp("a fragile stack"))
+    yield stack
+    stack.demo.down()
 
 
 @pytest.fixture
-def own_stack(tmp_path: Path) -> Iterator[LocalStack]:
-    """A running system for one test alone, which may stop, kill and change what it wants."""
-    with running(tmp_path / "a stack") as stack:
-        yield stack
+def own_stack(fragile_stack: LocalStack) -> LocalStack:
+    """A running system that a test may stop, kill and break: `up` mends it for the next one."""
+    fragile_stack.demo.up()
+    return fragile_stack
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one test process have all the tests that break the fragile stack: one such stack."""
+    for item in items:
+        if "own_stack" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("own_stack"))

@@ -16,7 +16,7 @@ from tests.stack.local_stack import LocalStack, local_stack, register_client
 def test_a_killed_service_comes_back_with_everything_it_had_acknowledged(
     own_stack: LocalStack, name: str
 ) -> None:
-    client = register_client(own_stack, "registered-before")
+    client = register_client(own_stack, f"registered-before-{name}")
     before = own_stack.run_once()
     killed = next(service for service in own_stack.demo.services if service.name == name)
 

@@ -27,10 +27,11 @@ def eventually(answer: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
     return found
 
 
-def run_with_all_arrows(location: str) -> dict[str, Any] | None:
+def run_with_its_arrows(location: str) -> dict[str, Any] | None:
+    """Return the run once the bank has reported arrow 5; 1 to 3 are only there without a token."""
     run: dict[str, Any] = requests.get(location, timeout=TIMEOUT_SECONDS).json()
     passed = {event["arrow"] for event in run["arrows"] if event["outcome"] == "passed"}
-    return run if passed == {1, 2, 3, 4, 5} or run["status"] == "failed" else None
+    return run if passed >= {4, 5} or run["status"] == "failed" else None
 
 
 def vault_entry_with_wrong_secret(stack: Stack) -> str:
@@ -87,7 +88,7 @@ def test_with_bad_credentials_only_arrow_1_passes(stack: Stack) -> None:
 def test_with_a_token_for_another_api_the_bank_refuses_after_arrow_4(stack: Stack) -> None:
     another = "https://another-api.example"
     added = stack.cli("auth_server", "resources", "add", another, "--scope", "Look")
-    client = register_client(stack, "reader-of-another-api", "--scope", "Look")
+    client = register_client(stack, "reader-of-another-api", "--resource", another)
     stack.put_into_vault(
         "another-api",
         {"client_id": client.client_id, "client_secret": client.client_secret},
@@ -137,7 +138,7 @@ def test_a_run_can_be_started_over_http_and_tells_its_arrows(stack: Stack) -> No
     assert started.status_code == 202
 
     location = urljoin(f"{stack.client_url}/runs", started.headers["Location"])
-    run = eventually(lambda: run_with_all_arrows(location))
+    run = eventually(lambda: run_with_its_arrows(location))
 
     assert run["status"] == "succeeded"
     assert [event["outcome"] for event in run["arrows"]] == ["passed"] * len(run["arrows"])
