@@ -146,6 +146,19 @@ def _clients(registry: Registry, vault: Vault, now: Callable[[], float]) -> Comm
         client = registry.client(name)
         _print_object({**_client_object(client), "disabled": client.is_disabled}, as_json)
 
+    @group.command("grant")
+    @click.argument("name")
+    @click.option("--scope", "scopes", multiple=True, help="A scope it may have; none: all.")
+    @click.option("--resource", help="Of which resource; none: the default one.")
+    @click.option("--default", "is_default", is_flag=True, help="For requests that name none.")
+    @as_json
+    def grant(
+        name: str, scopes: tuple[str, ...], resource: str | None, is_default: bool, as_json: bool
+    ) -> None:
+        """Let a client have further scopes of a resource; it keeps what it has."""
+        registry.grant_scopes(name, resource=resource, scopes=scopes or None, is_default=is_default)
+        _print_object(_client_object(registry.client(name)), as_json)
+
     @group.command("disable")
     @click.argument("name")
     @as_json

@@ -233,6 +233,30 @@ class Registry:
         except IntegrityError as error:  # another process was faster
             raise AlreadyRegisteredError(f"the client {client_id} is registered already") from error
 
+    def grant_scopes(
+        self,
+        client_id: str,
+        *,
+        resource: str | None = None,
+        scopes: Iterable[str] | None = None,
+        is_default: bool = False,
+    ) -> None:
+        """Let a client have scopes of a resource besides what it has; twice is fine.
+
+        ``resource`` None: the default one. ``scopes`` None: all of its. With ``is_default``, or
+        where the client had no scope yet, it becomes the client's default resource.
+        """
+        with self._database.writing() as session:
+            client = _locked_client(session, client_id)
+            uris = [] if resource is None else [resource]
+            granted = _client_scopes(
+                session, client_id, uris, None if scopes is None else {*scopes}
+            )
+            for row in granted:
+                session.merge(row)
+            if granted and (is_default or client.default_resource is None):
+                client.default_resource = granted[0].resource
+
     def clients(self) -> list[Client]:
         """Return the clients by name."""
         with self._database.reading() as session:

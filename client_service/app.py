@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from client_service.arrow_events import ArrowEventProcessor
 from client_service.bank_client import BankClient
-from client_service.cli import run_once_command
+from client_service.cli import run_once_command, token_command
 from client_service.issuer_metadata import IssuerMetadata
 from client_service.problem_details import answer_with_problem_details
 from client_service.run_views import run_views
@@ -70,7 +70,8 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
         interval_seconds=settings.interval_seconds,
         lease_seconds=settings.lease_seconds,
     )
-    worker = Worker(schedule, bank_client(settings, provider, credentials), provider)
+    bank = bank_client(settings, provider, credentials)
+    worker = Worker(schedule, bank, provider)
     checks = {"database": database.check, "vault": _vault_check(credentials)}
     app = service_app(__name__, settings, provider, checks)
     answer_with_problem_details(app)
@@ -83,6 +84,7 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
     app.extensions[SERVICE] = service
     app.cli.add_command(migrate_command(database, MIGRATIONS))
     app.cli.add_command(run_once_command(settings, database, provider, schedule, worker))
+    app.cli.add_command(token_command(provider, bank.tokens))
     return app
 
 

@@ -1,4 +1,4 @@
-"""The command line: `flask --app client_service.app run-once`."""
+"""The command line: `flask --app client_service.app run-once | token`."""
 
 import json
 import logging
@@ -13,12 +13,16 @@ from client_service.models import Run
 from client_service.runs import RunStatus, Trigger, find_run, run_fields
 from client_service.schedule import Lease, Schedule
 from client_service.settings import ClientServiceSettings
+from client_service.token_messages import TokenError
+from client_service.token_source import TokenSource
 from client_service.worker import Worker
 from shared.database import Database
 from shared.service_logging import configure_logging
+from shared.tracing import span
 
 log = logging.getLogger(__name__)
 
+SERVICE = "client_service"
 PAUSE_SECONDS = 0.2
 
 
@@ -38,7 +42,7 @@ def run_once_command(
     @click.command("run-once", help="Do one run now, in this process, and tell how it went.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
     def run_once(as_json: bool) -> None:
-        configure_logging("client_service", settings.log_level)
+        configure_logging(SERVICE, settings.log_level)
         try:
             lease = wait_for_lease(schedule, settings.wait_seconds)
             _work_and_log(worker, lease)
@@ -56,6 +60,23 @@ def run_once_command(
             raise SystemExit(1)
 
     return run_once
+
+
+def token_command(provider: TracerProvider, tokens: TokenSource) -> click.Command:
+    """Return the command that prints a fresh access token, for a call by hand."""
+
+    @click.command("token", help="Print a fresh access token, and nothing else.")
+    def print_token() -> None:
+        configure_logging(SERVICE, "WARNING")
+        try:
+            with span(provider, "print token"):
+                click.echo(tokens.token().value)
+        except TokenError as error:
+            raise click.ClickException(str(error)) from error
+        finally:
+            provider.shutdown()
+
+    return print_token
 
 
 def wait_for_lease(

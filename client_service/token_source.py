@@ -122,7 +122,7 @@ class TokenSource:
                 code, body = response.status_code, token_messages.read_bounded(response)
         except requests.RequestException as error:
             raise TokenError("no_answer", f"{url}: {type(error).__name__}") from error
-        sent = asdict(credentials) | form
+        sent = form | asdict(credentials)
         passed(
             Arrow.REQUEST_TOKEN, method="POST", url=url, status=code, parameters=sent, started=start
         )

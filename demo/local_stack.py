@@ -85,9 +85,8 @@ class LocalStack:
         with ThreadPoolExecutor() as pool:
             steps = (self._prepare_auth_server, self._prepare_bank, self._prepare_client)
             list(pool.map(lambda step: step(), steps))
-            list(pool.map(lambda service: service.start(self.environment(service.name)), idle))
-        for service in idle:
-            service.wait_until_ready()
+        self._start([service for service in idle if service != self.client_service])
+        self._start([service for service in idle if service == self.client_service])
 
     def down(self) -> list[Service]:
         """Stop the services; return those that ran."""
@@ -164,6 +163,13 @@ class LocalStack:
             settings[f"{service.name}_transport".upper()] = "plain-http"
         return settings
 
+    def _start(self, services: Sequence[Service]) -> None:
+        """Start ``services`` beside each other and wait until all can work."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda one: one.start(self.environment(one.name)), services))
+        for service in services:
+            service.wait_until_ready()
+
     def _write_settings(self) -> bool:
         """Write the settings for every process of the stack; tell whether they are new."""
         lines = ["# Written by `make up`: the settings of the local stack."]
@@ -195,6 +201,8 @@ class LocalStack:
         added = self.flask("auth_server", "clients", "add", DEMO_CLIENT, *to_vault)
         if added.returncode not in (0, EXISTS_ALREADY):
             raise DemoError(_last_line(added))
+        if added.returncode == EXISTS_ALREADY:  # the bank may have moved to another port
+            self._do("auth_server", "clients", "grant", DEMO_CLIENT, "--default")
         try:
             DirectoryVault(self.state / "vault").read(DEMO_CLIENT)
         except EntryNotFoundError:

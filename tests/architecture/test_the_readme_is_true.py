@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from auth_server.registry import new_secret
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [
     file
@@ -40,3 +42,10 @@ def test_every_target_of_the_makefile_is_explained() -> None:
     targets = [line for line in lines if re.match(r"[a-z]+:", line)]
 
     assert [line for line in targets if " ## " not in line] == []
+
+
+def test_the_expression_for_secret_scanners_finds_our_secrets() -> None:
+    published = re.search(r"^(ccs_\S+)$", (ROOT / "SECURITY.md").read_text(), re.MULTILINE)
+
+    assert published is not None
+    assert re.fullmatch(published.group(1), new_secret()) is not None

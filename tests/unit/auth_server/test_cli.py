@@ -195,3 +195,24 @@ def test_a_database_without_tables_is_one_line(
     server = make(database_url=f"sqlite:///{tmp_path / 'other.db'}")
     code, line = error_of(server, "clients", "list")
     assert (code, "migrate" in line) == (1, True)
+
+
+def test_a_client_can_be_granted_further_scopes_and_another_default(server: Running) -> None:
+    object_of(server, "clients", "add", "cron", "--scope", "Read")
+    wider = object_of(server, "clients", "grant", "cron", "--scope", "Write")
+    assert (wider["scope"], wider["default_resource"]) == ("Read Write", BANK)
+    moved = object_of(server, "clients", "grant", "cron", "--resource", LEDGER, "--default")
+    assert moved["default_resource"] == LEDGER
+    assert moved["scopes"] == {BANK: ["Read", "Write"], LEDGER: ["Append", "Read"]}
+
+
+def test_a_client_without_scopes_gets_its_default_resource_with_the_first(server: Running) -> None:
+    object_of(server, "clients", "add", "cron", "--no-scope")
+    granted = object_of(server, "clients", "grant", "cron")
+    assert (granted["scope"], granted["default_resource"]) == ("Read Write", BANK)
+
+
+def test_a_scope_that_the_resource_lacks_can_not_be_granted(server: Running) -> None:
+    object_of(server, "clients", "add", "cron")
+    status, error = error_of(server, "clients", "grant", "cron", "--scope", "Append")
+    assert (status, "has no scope 'Append'" in error) == (1, True)

@@ -130,3 +130,19 @@ def test_migrate_is_safe_to_run_again(app: Flask) -> None:
     result = app.test_cli_runner().invoke(args=["migrate"])
 
     assert (result.exit_code, result.stdout) == (0, "the schema is up to date\n")
+
+
+def test_a_token_is_printed_and_nothing_else(app: Flask) -> None:
+    result = app.test_cli_runner().invoke(args=["token"])
+
+    assert result.exit_code == 0
+    assert result.stdout == "first\n"
+
+
+def test_without_a_token_the_command_says_why(app: Flask, server: LoopbackServer) -> None:
+    server.reply("/token", Reply(401, {"error": "invalid_client", "error_description": "no"}))
+
+    result = app.test_cli_runner().invoke(args=["token"])
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "Error: 401 invalid_client" in result.stderr

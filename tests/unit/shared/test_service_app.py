@@ -2,7 +2,7 @@ import pytest
 from flask import Flask, request
 from pydantic_settings import SettingsConfigDict
 
-from shared.service_app import gunicorn_settings, service_app
+from shared.service_app import gunicorn_settings, is_trusted, service_app
 from shared.settings import ServiceSettings
 from shared.tracing import tracer_provider
 
@@ -36,6 +36,26 @@ def test_a_request_for_a_host_that_is_not_ours_gets_400() -> None:
     answer = app_with().test_client().get("/seen", headers={"Host": "evil.example"})
 
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("host", "is_ours"),
+    [
+        pytest.param("localhost", True, id="name"),
+        pytest.param("LOCALHOST:9001", True, id="capitals and port"),
+        pytest.param("[::1]:9001", True, id="IPv6"),
+        pytest.param("api.example.com", True, id="sub-domain"),
+        pytest.param("example.com", False, id="the domain itself"),
+        pytest.param("badexample.com", False, id="a longer name"),
+        pytest.param("localhost.evil.example", False, id="our name in front"),
+        pytest.param("localhost:x", False, id="no port"),
+        pytest.param("", False, id="empty"),
+    ],
+)
+def test_a_host_is_trusted_by_its_whole_name(host: str, is_ours: bool) -> None:
+    settings = BankSettings(trusted_hosts=("localhost", "[::1]", ".example.com"))
+
+    assert is_trusted(host, settings) is is_ours
 
 
 def test_a_health_check_may_name_any_host() -> None:
