@@ -8,6 +8,7 @@ import json
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import BadStatusLine, HTTPConnection, HTTPResponse, HTTPSConnection
 from typing import Any
@@ -76,7 +77,7 @@ def send(
 
 
 def send_octets(url: str, request: bytes, method: str = "POST") -> Answer | None:
-    """Send exactly ``request`` and nothing more; None where the server just hangs up."""
+    """Send exactly ``request`` and say that this is all; None where the server just hangs up."""
     parts = urlsplit(url)
     address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
     with socket.create_connection(address, TIMEOUT_SECONDS) as connection:
@@ -85,6 +86,9 @@ def send_octets(url: str, request: bytes, method: str = "POST") -> Answer | None
             connection = context.wrap_socket(connection, server_hostname=parts.hostname)
         try:
             connection.sendall(request)
+            if parts.scheme == "http":
+                with suppress(OSError):  # the server has hung up already
+                    connection.shutdown(socket.SHUT_WR)
             response = HTTPResponse(connection, method=method)
             response.begin()
             return _answer(response)

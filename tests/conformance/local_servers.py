@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +25,6 @@ from tests.stack.local_stack import LocalStack, free_ports, local_stack, registe
 
 OTHER_RESOURCE = "https://statements.example/api"
 OTHER_SCOPES = ("Statements",)
-NO_TRACES = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ""}
 OURS = ("AUTH_SERVER_", "RESOURCE_SERVER_", "CLIENT_SERVICE_", "OTEL_")
 
 
@@ -42,7 +41,7 @@ def local_authorization_server(folder: Path) -> Iterator[AuthorizationServerUnde
     _do(stack, "resources", "add", stack.bank_url, *of_bank)
     _do(stack, "resources", "add", OTHER_RESOURCE, "--scope", OTHER_SCOPES[0])
     try:
-        service.start(stack.demo.environment() | stack.demo.settings() | NO_TRACES)
+        service.start(_environment(folder, stack.demo.settings()))
         clients = _registered_clients(stack)
         service.wait_until_ready()
         yield AuthorizationServerUnderTest(
@@ -66,14 +65,14 @@ def local_resource_server(state: Path) -> Iterator[ResourceServerUnderTest]:
     """Run a bank that trusts the tests' own issuer, and that issuer."""
     bank = Service("resource_server", free_ports(1)[0], state)
     with OwnIssuer(audience=bank.url) as issuer:
-        environment = _clean_environment() | {
-            STATE_DIR_VARIABLE: str(state),
-            "FLASK_SKIP_DOTENV": "1",
+        settings = {
             "RESOURCE_SERVER_BIND": f"127.0.0.1:{bank.port}",
             "RESOURCE_SERVER_ISSUER": issuer.url,
             "RESOURCE_SERVER_RESOURCE": bank.url,
             "RESOURCE_SERVER_TRANSPORT": "plain-http",
+            "RESOURCE_SERVER_KEY_COOLDOWN_SECONDS": "1",
         }
+        environment = _environment(state, settings)
         _flask(environment, "migrate")
         _flask(environment, "ledger", "seed-demo")
         try:
@@ -110,5 +109,7 @@ def _flask(environment: dict[str, str], *arguments: str) -> None:
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=60)
 
 
-def _clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+def _environment(state: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment with ``settings``, and none that a developer has."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    return clean | {STATE_DIR_VARIABLE: str(state), "FLASK_SKIP_DOTENV": "1", **settings}

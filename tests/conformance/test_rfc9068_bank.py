@@ -1,6 +1,7 @@
 """RFC 9068 §4 (and RFC 7519 §4.1) at the resource server: which access tokens are good."""
 
 import time
+import uuid
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.stack.issuer import ABSENT, OwnIssuer, base64url
 
 LONG_AGO = 1_000_000_000
 FAR_AHEAD = 10_000_000_000
+LONGEST_COOLDOWN_SECONDS = 30
 
 
 @pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "AT+JWT", "Application/at+JWT"])
@@ -146,6 +148,20 @@ def test_rfc9068_4_a_token_signed_with_a_published_key_is_taken(
     bank: ResourceServerUnderTest, kid: str
 ) -> None:
     assert read_with(bank, bank.issuer.token(kid)).status == 200
+
+
+def test_oidc_core_10_1_1_a_new_key_is_fetched_when_a_token_names_it(
+    bank: ResourceServerUnderTest,
+) -> None:
+    kid = f"new-{uuid.uuid4().hex}"
+    bank.issuer.add_key(kid)
+    deadline = time.monotonic() + LONGEST_COOLDOWN_SECONDS
+
+    # Other tests name unknown keys too: the resource server may be in its cool-down after one.
+    while (answer := read_with(bank, bank.issuer.token(kid))).status == 401:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert answer.status == 200
 
 
 def test_rfc9068_4_alg_none_is_refused(bank: ResourceServerUnderTest) -> None:
