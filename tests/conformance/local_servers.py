@@ -71,6 +71,7 @@ def local_resource_server(state: Path) -> Iterator[ResourceServerUnderTest]:
             "RESOURCE_SERVER_RESOURCE": bank.url,
             "RESOURCE_SERVER_TRANSPORT": "plain-http",
             "RESOURCE_SERVER_KEY_COOLDOWN_SECONDS": "1",
+            "RESOURCE_SERVER_WORKERS": "1",
         }
         environment = _environment(state, settings)
         _flask(environment, "migrate")
