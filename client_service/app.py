@@ -75,7 +75,7 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
     checks = {"database": database.check, "vault": _vault_check(credentials)}
     app = service_app(__name__, settings, provider, checks)
     answer_with_problem_details(app)
-    app.register_blueprint(run_views(database, schedule, worker))
+    app.register_blueprint(run_views(database, schedule, worker, settings.patience_seconds))
     if settings.receive_traces:
         app.register_blueprint(trace_receiver(database))
     service = ClientService(

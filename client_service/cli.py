@@ -2,8 +2,6 @@
 
 import json
 import logging
-import time
-from collections.abc import Callable
 
 import click
 from opentelemetry.sdk.trace import TracerProvider
@@ -23,7 +21,6 @@ from shared.tracing import span
 log = logging.getLogger(__name__)
 
 SERVICE = "client_service"
-PAUSE_SECONDS = 0.2
 
 
 def run_once_command(
@@ -44,7 +41,11 @@ def run_once_command(
     def run_once(as_json: bool) -> None:
         configure_logging(SERVICE, settings.log_level)
         try:
-            lease = wait_for_lease(schedule, settings.wait_seconds)
+            lease = schedule.take_soon(Trigger.COMMAND, settings.wait_seconds)
+            if lease is None:
+                raise click.ClickException(
+                    f"another run holds the job, after {settings.wait_seconds:g} s of waiting still"
+                )
             _work_and_log(worker, lease)
             run = find_run(database, lease.run_id)
         except SQLAlchemyError as error:
@@ -77,21 +78,6 @@ def token_command(provider: TracerProvider, tokens: TokenSource) -> click.Comman
             provider.shutdown()
 
     return print_token
-
-
-def wait_for_lease(
-    schedule: Schedule, seconds: float, sleep: Callable[[float], None] = time.sleep
-) -> Lease:
-    """Return the lease of a new run, waiting for a run that is under way elsewhere.
-
-    Raises ClickException where that one takes longer than ``seconds``.
-    """
-    for _ in range(int(seconds / PAUSE_SECONDS) + 1):
-        lease = schedule.take_now(Trigger.COMMAND)
-        if lease is not None:
-            return lease
-        sleep(PAUSE_SECONDS)
-    raise click.ClickException(f"another run holds the job, after {seconds:g} s of waiting still")
 
 
 def _work_and_log(worker: Worker, lease: Lease) -> None:

@@ -35,8 +35,13 @@ STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 PAGE_POLICY = f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; frame-ancestors 'none'"
 
 
-def run_views(database: Database, schedule: Schedule, worker: Worker) -> Blueprint:
-    """Return the views; the page's own style is all that its content policy lets in."""
+def run_views(
+    database: Database, schedule: Schedule, worker: Worker, patience_seconds: float
+) -> Blueprint:
+    """Return the views; the page's own style is all that its content policy lets in.
+
+    ``patience_seconds``: how long `POST /runs` waits for a run under way to end.
+    """
     views = Blueprint("runs", __name__, template_folder="templates")
 
     @views.get("/")
@@ -64,9 +69,9 @@ def run_views(database: Database, schedule: Schedule, worker: Worker) -> Bluepri
 
     @views.post("/runs")
     def start_run() -> ResponseReturnValue:
-        """Start a run in the background; 409 while one is under way: the job never overlaps."""
+        """Start a run in the background, after the one under way; 409 where that takes long."""
         _refuse_other_origins()
-        lease = schedule.take_now(Trigger.REQUEST)
+        lease = schedule.take_soon(Trigger.REQUEST, patience_seconds)
         if lease is None:
             return problem(409, "a run is under way; try again when it has ended")
         worker.work_in_background(lease)

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0  # where the tick is another worker's, or the database is away
 RENEWALS_PER_LEASE = 3
+PAUSE_SECONDS = 0.1
 
 
 class LeaseLostError(Exception):
@@ -75,6 +76,17 @@ class Schedule:
     def take_now(self, trigger: Trigger) -> Lease | None:
         """Take the job for a run that was asked for; None where another worker has it."""
         return self._take(trigger, None, True)
+
+    def take_soon(
+        self, trigger: Trigger, seconds: float, sleep: Callable[[float], None] = time.sleep
+    ) -> Lease | None:
+        """Take the job as `take_now` does, waiting up to ``seconds`` for who has it."""
+        for _ in range(int(seconds / PAUSE_SECONDS)):
+            lease = self.take_now(trigger)
+            if lease is not None:
+                return lease
+            sleep(PAUSE_SECONDS)
+        return self.take_now(trigger)
 
     def begin(self, lease: Lease, trace_id: str) -> None:
         """Enter the run's trace: to be done before the first request of the run is sent."""

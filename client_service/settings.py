@@ -82,6 +82,9 @@ class ClientServiceSettings(VaultSettings):
     wait_seconds: float = Field(default=30, ge=0, le=3600)
     """How long `run-once` waits for a run that is under way elsewhere."""
 
+    patience_seconds: float = Field(default=2, ge=0, le=30)
+    """How long `POST /runs` waits for a run under way before it answers 409."""
+
     stop_seconds: float = Field(default=20, ge=0, le=600)
     """How long a stopping process waits for its run to finish the page in hand."""
 

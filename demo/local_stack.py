@@ -51,6 +51,7 @@ class LocalStack:
 
     state: Path
     ports: Ports = field(default_factory=Ports)
+    more_settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def auth_server(self) -> Service:
@@ -75,16 +76,18 @@ class LocalStack:
     def up(self) -> None:
         """Start what does not run and return when all of it can work. Safe to call again."""
         self.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        moved = self._write_settings()
-        idle = [service for service in self.services if moved or not service.is_well()]
-        for service in idle:
-            service.stop()
-            service.require_free_port()
-        if not idle:
-            return
+        settings_file, settings = self.state / STACK_SETTINGS_FILE, self._settings_text()
+        is_same = settings_file.exists() and settings_file.read_text() == settings
+        idle = [service for service in self.services if not (is_same and service.is_well())]
         with ThreadPoolExecutor() as pool:
-            steps = (self._prepare_auth_server, self._prepare_bank, self._prepare_client)
-            list(pool.map(lambda step: step(), steps))
+            list(pool.map(Service.stop, idle))
+        for service in idle:
+            service.require_free_port()
+        _write_whole(settings_file, settings)
+        self._make_key_encryption_key()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self._prepare, idle))
+        self._replace_lost_credentials()
         self._start([service for service in idle if service != self.client_service])
         self._start([service for service in idle if service == self.client_service])
 
@@ -161,7 +164,14 @@ class LocalStack:
         for service in self.services:
             settings[f"{service.name}_bind".upper()] = f"127.0.0.1:{service.port}"
             settings[f"{service.name}_transport".upper()] = "plain-http"
-        return settings
+        return settings | dict(self.more_settings)
+
+    def _make_key_encryption_key(self) -> None:
+        """Make what the authorization server's private keys are encrypted with, once."""
+        key_file = self.state / "secrets" / "auth_server_key_encryption_key"
+        if not key_file.exists():
+            key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write_whole(key_file, Fernet.generate_key().decode() + "\n")
 
     def _start(self, services: Sequence[Service]) -> None:
         """Start ``services`` beside each other and wait until all can work."""
@@ -170,53 +180,45 @@ class LocalStack:
         for service in services:
             service.wait_until_ready()
 
-    def _write_settings(self) -> bool:
-        """Write the settings for every process of the stack; tell whether they are new."""
+    def _settings_text(self) -> str:
+        """Return the settings file that every process of the stack reads."""
         lines = ["# Written by `make up`: the settings of the local stack."]
         lines += [f"{name}={value}" for name, value in sorted(self.settings().items())]
-        text, file = "\n".join(lines) + "\n", self.state / STACK_SETTINGS_FILE
-        if file.exists() and file.read_text() == text:
-            return False
-        _write_whole(file, text)
-        return True
+        return "\n".join(lines) + "\n"
 
-    def _prepare_auth_server(self) -> None:
-        """Make its key-encryption key, its tables, the bank as a resource, and the client."""
-        key_file = self.state / "secrets" / "auth_server_key_encryption_key"
-        if not key_file.exists():
-            key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_whole(key_file, Fernet.generate_key().decode() + "\n")
-        self._do("auth_server", "migrate")
+    def _prepare(self, service: Service) -> None:
+        """Do what has to be done before ``service`` can start; all of it is safe to do again."""
+        self._do(service.name, "migrate")
+        if service == self.resource_server:
+            self._do(service.name, "ledger", "seed-demo")
+        if service == self.auth_server:
+            self._register_bank_and_client()
+
+    def _register_bank_and_client(self) -> None:
         scopes = ("--scope", SCOPE_READ, "--scope", SCOPE_WRITE)
         self._do("auth_server", "resources", "add", self.resource_server.url, *scopes, "--default")
         self._register_client()
 
     def _register_client(self) -> None:
-        """Register the client; its credentials go into the vault and are printed nowhere.
-
-        Where a start was cut off between the two, no vault holds the secret, so nobody can know
-        it: it is revoked, and a new one made.
-        """
-        to_vault = ("--to-vault", DEMO_CLIENT)
-        added = self.flask("auth_server", "clients", "add", DEMO_CLIENT, *to_vault)
-        if added.returncode not in (0, EXISTS_ALREADY):
-            raise DemoError(_last_line(added))
+        """Register the client; its credentials go into the vault and are printed nowhere."""
+        added = self.flask("auth_server", "clients", "add", DEMO_CLIENT, "--to-vault", DEMO_CLIENT)
         if added.returncode == EXISTS_ALREADY:  # the bank may have moved to another port
             self._do("auth_server", "clients", "grant", DEMO_CLIENT, "--default")
+        elif added.returncode != 0:
+            raise DemoError(_last_line(added))
+
+    def _replace_lost_credentials(self) -> None:
+        """Put a new secret into the vault where it has none: a start was cut off, or it was lost.
+
+        Nobody can know the old one then, so it is revoked.
+        """
         try:
             DirectoryVault(self.state / "vault").read(DEMO_CLIENT)
         except EntryNotFoundError:
             listed = self._do("auth_server", "secrets", "list", DEMO_CLIENT, "--json")
             for secret in json.loads(listed):
                 self._do("auth_server", "secrets", "revoke", DEMO_CLIENT, secret["secret_id"])
-            self._do("auth_server", "secrets", "add", DEMO_CLIENT, *to_vault)
-
-    def _prepare_bank(self) -> None:
-        self._do("resource_server", "migrate")
-        self._do("resource_server", "ledger", "seed-demo")
-
-    def _prepare_client(self) -> None:
-        self._do("client_service", "migrate")
+            self._do("auth_server", "secrets", "add", DEMO_CLIENT, "--to-vault", DEMO_CLIENT)
 
     def _do(self, service: str, *arguments: str) -> str:
         result = self.flask(service, *arguments)

@@ -7,7 +7,8 @@ from tests.stack.local_stack import LocalStack, local_stack
 
 @pytest.fixture(scope="session")
 def fragile_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    stack = local_stack(tmp_path_factory.mktemp("a fragile stack"))
+    one_worker = {"AUTH_SERVER_WORKERS": "1", "RESOURCE_SERVER_WORKERS": "1"}  # starts sooner
+    stack = local_stack(tmp_path_factory.mktemp("a fragile stack"), **one_worker)
     yield stack
     stack.demo.down()
 

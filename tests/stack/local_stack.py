@@ -61,9 +61,9 @@ class LocalStack:
         return DirectoryVault(self.demo.state / "vault")
 
 
-def local_stack(folder: Path) -> LocalStack:
+def local_stack(folder: Path, **settings: str) -> LocalStack:
     """Return a stack that keeps everything in ``folder``, on ports that are free now."""
-    return LocalStack(DemoStack(folder, Ports(*free_ports(3))))
+    return LocalStack(DemoStack(folder, Ports(*free_ports(3)), settings))
 
 
 def free_ports(count: int) -> list[int]:

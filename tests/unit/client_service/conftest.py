@@ -136,6 +136,7 @@ def make_app(
             "issuer": server.url,
             "api_url": server.url,
             "wait_seconds": 0,
+            "patience_seconds": 0,
         }
         app = create_app(ClientServiceSettings(**{**values, **settings}))
         made.append(app.extensions["client_service"])

@@ -8,7 +8,6 @@ from flask import Flask
 from sqlalchemy import text
 
 from client_service.app import ClientService
-from client_service.cli import wait_for_lease
 from client_service.runs import Trigger
 from tests.stack.loopback import LoopbackServer, Reply
 
@@ -82,7 +81,10 @@ def test_a_run_under_way_elsewhere_is_waited_for(service: ClientService) -> None
             with service.database.writing() as session:
                 session.execute(text("UPDATE job SET lease_end = 1"))
 
-    assert wait_for_lease(service.schedule, 30, sleep).fence == 2
+    lease = service.schedule.take_soon(Trigger.COMMAND, 30, sleep)
+
+    assert lease is not None
+    assert lease.fence == 2
     assert len(pauses) == 3
 
 

@@ -1,0 +1,101 @@
+"""Every command of the README works as it stands there; only the ports are the tests' own."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.arrows import Arrow
+from shared.settings import STATE_DIR_VARIABLE
+from tests.stack.local_stack import LocalStack
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SECONDS = 120
+
+# `make test` is what runs this. `make clean` would delete the developer's own `.local`: what it
+# does beyond `rm` is run below.
+NOT_RUN_HERE = {"make test", "make clean"}
+
+COMMANDS = [
+    line.partition("  #")[0].strip()
+    for block in SHELL_BLOCK.findall(README)
+    for line in block.splitlines()
+    if line.strip()
+]
+
+
+def run(stack: LocalStack, command: str) -> subprocess.CompletedProcess[str]:
+    ports = stack.demo.ports
+    for shown, own in (
+        (9000, ports.auth_server),
+        (9001, ports.resource_server),
+        (9002, ports.client_service),
+    ):
+        command = command.replace(f"localhost:{shown}", f"localhost:{own}")
+    bash = shutil.which("bash")
+    assert bash is not None
+    return subprocess.run(
+        [bash, "-c", command],
+        cwd=ROOT,
+        env=os.environ | {STATE_DIR_VARIABLE: str(stack.demo.state)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+def test_the_readme_shows_commands_to_start_to_test_and_to_call() -> None:
+    assert {"make up", "make test", "make down"} <= set(COMMANDS)
+    assert len([command for command in COMMANDS if command.startswith("curl")]) >= 5
+
+
+@pytest.mark.parametrize(
+    "command",
+    [command for command in COMMANDS if command not in NOT_RUN_HERE and "my-client" not in command],
+)
+def test_a_command_of_the_readme_works_as_it_stands_there(
+    own_stack: LocalStack, command: str
+) -> None:
+    result = run(own_stack, command)
+
+    assert result.returncode == 0, result.stderr
+    if command.startswith("curl"):
+        answer = json.loads(result.stdout)
+        assert answer.get("status") not in (400, 401, 403, 404, 500, 503)
+
+
+def test_make_up_tells_the_five_arrows(own_stack: LocalStack) -> None:
+    told = run(own_stack, "make up").stdout
+
+    numbers = re.findall(r"^  (\d)  ", told, re.MULTILINE)
+    assert [int(number) for number in numbers] == [arrow.number for arrow in Arrow]
+    assert own_stack.read_from_vault("bank-reconciler")["client_secret"] not in told
+
+
+def test_a_client_that_the_readme_registers_gets_the_answer_that_it_names(
+    own_stack: LocalStack,
+) -> None:
+    register, ask = (command for command in COMMANDS if "my-client" in command)
+    secret = json.loads(run(own_stack, register).stdout)["client_secret"]
+
+    answer = json.loads(run(own_stack, ask.replace("SECRET", secret)).stdout)
+
+    assert (answer["expires_in"], answer["token_type"]) == (300, "Bearer")
+    assert answer["scope"] == "openid Read Write"
+    assert answer["access_token"].count(".") == answer["id_token"].count(".") == 2
+
+
+def test_clean_stops_the_system_and_deletes_its_data(own_stack: LocalStack) -> None:
+    result = run(own_stack, f"{sys.executable} -m demo clean")
+
+    assert result.returncode == 0, result.stderr
+    assert not own_stack.demo.state.exists()
+    assert [service.is_running() for service in own_stack.demo.services] == [False] * 3
