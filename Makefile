@@ -39,7 +39,7 @@ clean: ## stop the system and delete its data (.local) and the tools' caches
 
 test: .venv/development.installed ## run every test, with branch coverage over all processes
 	@rm -f .coverage .coverage.*
-	@$(VENV_PYTHON) -m coverage run -m pytest -n auto --dist loadgroup $(PYTEST_ARGS)
+	@$(VENV_PYTHON) -m coverage run -m pytest -n auto --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 	@$(VENV_PYTHON) -m coverage combine --quiet
 	@$(VENV_PYTHON) -m coverage report
 

@@ -148,7 +148,7 @@ class LocalStack:
             receiver = f"{self.client_service.url}/v1/traces"
             environment["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = receiver
             environment["OTEL_BSP_SCHEDULE_DELAY"] = "200"  # milliseconds
-        return environment
+        return environment | dict(self.more_settings)
 
     def settings(self) -> dict[str, str]:
         """Return the settings that differ from a service's defaults, by name."""
@@ -164,7 +164,7 @@ class LocalStack:
         for service in self.services:
             settings[f"{service.name}_bind".upper()] = f"127.0.0.1:{service.port}"
             settings[f"{service.name}_transport".upper()] = "plain-http"
-        return settings | dict(self.more_settings)
+        return settings
 
     def _make_key_encryption_key(self) -> None:
         """Make what the authorization server's private keys are encrypted with, once."""

@@ -2,29 +2,67 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from shared.settings import SECRETS_DIR_VARIABLE, STATE_DIR_VARIABLE
 from tests.stack import Stack
 from tests.stack.local_stack import local_stack
 
-OURS = ("AUTH_SERVER_", "RESOURCE_SERVER_", "CLIENT_SERVICE_", "OTEL_")
+OURS = ("AUTH_SERVER_", "RESOURCE_SERVER_", "CLIENT_SERVICE_", "OTEL_", SECRETS_DIR_VARIABLE)
+
+
+def pytest_configure() -> None:
+    """Let no test read the settings of a system that a developer runs beside it."""
+    for name in list(os.environ):
+        if name.startswith(OURS):
+            del os.environ[name]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Let one test process have all the tests of what is slow to start, so that it starts once."""
+    return ByWhatTheyStart(config, log)
+
+
+class ByWhatTheyStart(LoadScopeScheduling):
+    """Deals out the tests by the servers that they start; of what starts none, a file at a time.
+
+    pytest-xdist's own groups write into the test's id, which pytest 9 no longer lets it do.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return started_by(nodeid)
+
+
+def started_by(nodeid: str) -> str:
+    """Return what the test ``nodeid`` starts, or its file."""
+    file = nodeid.partition("::")[0]
+    folder, _, name = file.rpartition("/")
+    if folder.endswith("tests/flow"):
+        return "a stack" if name == "test_the_five_arrows.py" else "a fragile stack"
+    if folder.endswith("tests/conformance"):
+        parties = ("bank", "client")
+        return next((party for party in parties if party in name), "authorization server")
+    return file
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes longest first, so that no process works on it alone at the end."""
+    first = ("a fragile stack", "a stack", "authorization server", "bank", "client")
+    items.sort(key=lambda item: first.index(s) if (s := started_by(item.nodeid)) in first else 9)
 
 
 @pytest.fixture(autouse=True)
-def _an_environment_without_our_settings(
+def _a_state_folder_of_its_own(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No test reads the settings or the state of a system that a developer runs beside it."""
-    for name in list(os.environ):
-        if name.startswith(OURS):
-            monkeypatch.delenv(name)
-    monkeypatch.delenv(SECRETS_DIR_VARIABLE, raising=False)
     monkeypatch.setenv(STATE_DIR_VARIABLE, str(tmp_path_factory.mktemp("state")))
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running system that the tests of one test process share: none of them may break it."""
+    """A running system that tests share: none of them may break it."""
     running = local_stack(tmp_path_factory.mktemp("a stack"))
     try:
         running.demo.up()

@@ -18,10 +18,3 @@ def own_stack(fragile_stack: LocalStack) -> LocalStack:
     """A running system that a test may stop, kill and break: `up` mends it for the next one."""
     fragile_stack.demo.up()
     return fragile_stack
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one test process have all the tests that break the fragile stack: one such stack."""
-    for item in items:
-        if "own_stack" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("own_stack"))

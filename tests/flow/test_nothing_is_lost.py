@@ -30,16 +30,6 @@ def test_a_killed_service_comes_back_with_everything_it_had_acknowledged(
     assert listed.returncode == 0
 
 
-def test_a_second_up_finds_the_running_system_and_leaves_it_alone(own_stack: LocalStack) -> None:
-    secret = own_stack.read_from_vault(DEMO_CLIENT)
-    processes = [service.pid_file.read_text() for service in own_stack.demo.services]
-
-    own_stack.demo.up()
-
-    assert [service.pid_file.read_text() for service in own_stack.demo.services] == processes
-    assert own_stack.read_from_vault(DEMO_CLIENT) == secret
-
-
 def test_credentials_that_the_vault_lost_or_never_got_are_replaced(own_stack: LocalStack) -> None:
     lost = own_stack.read_from_vault(DEMO_CLIENT)
     shutil.rmtree(own_stack.demo.state / "vault")

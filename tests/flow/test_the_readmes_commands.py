@@ -19,9 +19,9 @@ README = (ROOT / "README.md").read_text()
 SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SECONDS = 120
 
-# `make test` is what runs this. `make clean` would delete the developer's own `.local`: what it
-# does beyond `rm` is run below.
-NOT_RUN_HERE = {"make test", "make clean"}
+# `make up` has a test of its own, and `make test` is what runs this. `make clean` would delete the
+# developer's own `.local`: what it does beyond `rm` is run below.
+NOT_RUN_HERE = {"make up", "make test", "make clean"}
 
 COMMANDS = [
     line.partition("  #")[0].strip()
@@ -73,11 +73,14 @@ def test_a_command_of_the_readme_works_as_it_stands_there(
 
 
 def test_make_up_tells_the_five_arrows(own_stack: LocalStack) -> None:
+    processes = [service.pid_file.read_text() for service in own_stack.demo.services]
+
     told = run(own_stack, "make up").stdout
 
     numbers = re.findall(r"^  (\d)  ", told, re.MULTILINE)
     assert [int(number) for number in numbers] == [arrow.number for arrow in Arrow]
     assert own_stack.read_from_vault("bank-reconciler")["client_secret"] not in told
+    assert [service.pid_file.read_text() for service in own_stack.demo.services] == processes
 
 
 def test_a_client_that_the_readme_registers_gets_the_answer_that_it_names(
