@@ -37,6 +37,7 @@ def service_app(
             app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
         )
     trace_requests(app, provider)
+    app.before_request(_refuse_leading_slashes)
     app.before_request(_host_check(settings))
     app.after_request(_security_headers)
     app.register_blueprint(health_blueprint(checks))
@@ -65,6 +66,12 @@ def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]
         # Its control socket lies in the user's home, one for all services; nothing here uses it.
         "control_socket_disable": True,
     }
+
+
+def _refuse_leading_slashes() -> None:
+    """Answer 404 for `//account`: Werkzeug reads it as `/account`, a rule of a proxy may not."""
+    if request.environ["PATH_INFO"].startswith("//"):
+        abort(404)
 
 
 def _host_check(settings: ServiceSettings) -> Callable[[], None]:

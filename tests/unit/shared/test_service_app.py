@@ -58,6 +58,12 @@ def test_a_host_is_trusted_by_its_whole_name(host: str, is_ours: bool) -> None:
     assert is_trusted(host, settings) is is_ours
 
 
+def test_a_path_with_two_slashes_at_its_start_is_unknown() -> None:
+    answer = app_with().test_client().get("/", environ_overrides={"PATH_INFO": "//seen"})
+
+    assert answer.status_code == 404
+
+
 def test_a_health_check_may_name_any_host() -> None:
     answer = app_with().test_client().get("/livez", headers={"Host": "10.0.0.5:9001"})
 
