@@ -58,11 +58,13 @@ diagrams: ## render the diagram to SVG (needs PlantUML)
 LOCK = $(VENV_PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-header pyproject.toml
 
+LOCK_ONE = $(LOCK) --constraint requirements/development.txt --extra postgresql
+
 lock: .venv/development.installed ## write the hashed locks in requirements/ anew, valid from Python 3.11
 	@$(LOCK) --all-extras --output-file requirements/development.txt
-	@for service in auth-server resource-server client-service; do \
-		$(LOCK) --extra $$service --constraint requirements/development.txt \
-			--output-file requirements/$$service.txt || exit 1; done
+	@$(LOCK_ONE) --extra auth-server --extra openbao --output-file requirements/auth-server.txt
+	@$(LOCK_ONE) --extra resource-server --output-file requirements/resource-server.txt
+	@$(LOCK_ONE) --extra client-service --extra openbao --output-file requirements/client-service.txt
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
