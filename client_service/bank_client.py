@@ -8,10 +8,10 @@ from urllib.parse import urlencode, urljoin
 import requests
 
 from client_service.bank_answers import Account, BankError, Page, account_in, content_in, page_in
-from client_service.origins import origin_of
 from client_service.token_messages import AccessToken, as_it_is, read_bounded
 from client_service.token_source import TokenSource
 from shared.arrows import Arrow, passed
+from shared.origins import origin_of
 
 TIMEOUT_SECONDS = (3.05, 10)  # to connect, and for each read
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import requests
 
-from client_service.origins import is_https_or_loopback
 from client_service.token_messages import TokenError, as_it_is, json_object, read_bounded
 from shared.identifiers import OPENID_CONFIGURATION_PATH
+from shared.origins import is_https_or_loopback
 from shared.settings import checked_url
 
 TIMEOUT_SECONDS = (3.05, 10)

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from client_service.origins import is_https_or_loopback
 from shared.identifiers import (
     ACCOUNT_PATH,
     AUTH_SERVER_URL,
@@ -14,6 +13,7 @@ from shared.identifiers import (
     RESOURCE_SERVER_URL,
     is_identifier,
 )
+from shared.origins import is_https_or_loopback
 from shared.settings import CheckedUrl, IssuerUrl, VaultSettings, state_dir
 
 

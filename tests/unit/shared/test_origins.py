@@ -1,6 +1,6 @@
 import pytest
 
-from client_service.origins import is_https_or_loopback, origin_of
+from shared.origins import is_https_or_loopback, origin_of
 
 
 def test_an_origin_is_scheme_host_and_port() -> None:
