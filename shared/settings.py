@@ -6,6 +6,7 @@ is looked for in the secrets folder and nowhere else.
 """
 
 import os
+import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -15,6 +16,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 from pydantic_settings import (
@@ -27,6 +29,8 @@ from pydantic_settings import (
 )
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
+
+from shared.origins import is_https_or_loopback
 
 STATE_DIR_VARIABLE = "LOCAL_STATE_DIR"
 SECRETS_DIR_VARIABLE = "SECRETS_DIR"
@@ -159,8 +163,66 @@ class ServiceSettings(BaseSettings):
 class VaultSettings(ServiceSettings):
     """The settings of a service that uses the key vault."""
 
+    vault: Literal["directory", "openbao"] = "directory"
+    """Which vault holds the credentials: a `directory`, or an `openbao` server (OpenBao or
+    HashiCorp Vault)."""
+
     vault_directory: Path = Field(default_factory=lambda: state_dir() / "vault")
-    """The vault: a folder with a folder for each entry, which holds a file for each field."""
+    """The vault `directory`: a folder with a folder for each entry, which holds a file for each
+    field."""
+
+    vault_url: CheckedUrl | None = None
+    """The address of the vault's server: `https://vault.example:8200`."""
+
+    vault_mount: str = Field(
+        default="secret", pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=256
+    )
+    """Where the server's KV engine (version 2) is mounted; an entry is a secret below it."""
+
+    vault_role_id: SecretStr | None = None
+    """The role id of our AppRole at the vault's server."""
+
+    vault_secret_id: SecretStr | None = None
+    """The secret id that goes with the role id."""
+
+    vault_ca_file: Path | None = None
+    """The CA certificates (PEM) that the server's own is checked against; none: the public ones."""
+
+    @field_validator("vault_url")
+    @classmethod
+    def _without_a_password_and_protected(cls, url: str | None, info: ValidationInfo) -> str | None:
+        """Refuse to send what the vault holds in clear text to another machine."""
+        if url is None:
+            return url
+        protected = is_https_or_loopback(url)
+        if "@" in url or "?" in url:
+            raise ValueError("must hold no user, password or query")
+        if not protected and info.data.get("transport") != "plain-http":
+            raise ValueError("must be https, or on this machine, or transport must be plain-http")
+        return url
+
+    @field_validator("vault_url", "vault_role_id", "vault_secret_id")
+    @classmethod
+    def _there_where_it_is_needed(
+        cls, value: str | SecretStr | None, info: ValidationInfo
+    ) -> str | SecretStr | None:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text or info.data.get("vault") != "openbao":
+            return value
+        if info.field_name == "vault_url":
+            raise ValueError("must be set where the vault is `openbao`")
+        file = secret_file(cls, str(info.field_name))
+        raise ValueError(f"the vault `openbao` needs it: put it into the file {file}")
+
+    @field_validator("vault_ca_file")
+    @classmethod
+    def _holds_certificates(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            try:
+                ssl.create_default_context(cafile=str(file))
+            except OSError as error:  # ssl's own errors are among them
+                raise ValueError("must be a file with CA certificates (PEM)") from error
+        return file
 
 
 class _WithoutSecrets(PydanticBaseSettingsSource):

@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from shared.identifiers import is_identifier
 from shared.vault.errors import EntryNotFoundError, VaultError
+from shared.vault.names import require_entry_name, require_field_names
 
 CURRENT = "..data"
 TRIES = 10
@@ -44,9 +44,7 @@ class DirectoryVault:
     def write(self, entry: str, fields: Mapping[str, str]) -> None:
         """Replace ``entry``; its files are readable by their owner alone."""
         folder = self._folder(entry)
-        unsuitable = [name for name in fields if not is_identifier(name)]
-        if unsuitable:
-            raise VaultError(f"not a field's name: {unsuitable[0]!r}")
+        require_field_names(fields)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             before = _current_version(folder)
@@ -59,8 +57,7 @@ class DirectoryVault:
             raise VaultError(f"cannot write {folder}: {error.strerror}") from error
 
     def _folder(self, entry: str) -> Path:
-        if not is_identifier(entry):
-            raise VaultError(f"not an entry's name: {entry!r}")
+        require_entry_name(entry)
         return self._directory / entry
 
 

@@ -7,3 +7,23 @@ class VaultError(Exception):
 
 class EntryNotFoundError(VaultError):
     """The vault answers, and has no such entry."""
+
+
+class VaultUnreachableError(VaultError):
+    """The vault's server does not answer, or not in time, or is not the one that we trust."""
+
+
+class VaultSealedError(VaultError):
+    """The vault's server answers, and hands out nothing until somebody unseals it."""
+
+
+class VaultLoginRefusedError(VaultError):
+    """The vault does not know our role, or not with this secret id."""
+
+
+class VaultForbiddenError(VaultError):
+    """The vault knows our role, and its policies do not allow what we asked for."""
+
+
+class VaultAnswerError(VaultError):
+    """The vault answered something that we cannot use."""

@@ -1,9 +1,11 @@
 """A server on loopback that answers what a test says, and remembers what it was asked."""
 
 import json
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, Self
@@ -72,6 +74,15 @@ class LoopbackServer:
             self._server.shutdown()
             self._server.server_close()
             self._thread.join()
+
+    def speak_tls(self, pem_file: Path) -> None:
+        """Speak HTTPS from now on, with the certificate and private key of ``pem_file``."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(pem_file)
+        self._server.socket = context.wrap_socket(
+            self._server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        self.url = f"https://localhost:{self._server.server_address[1]}"
 
     def reply(self, path: str, *replies: Reply | Answering) -> None:
         """Answer requests for ``path`` with ``replies``."""

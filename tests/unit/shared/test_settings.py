@@ -8,6 +8,7 @@ from pydantic_settings import SettingsConfigDict
 from shared.settings import (
     IssuerUrl,
     ServiceSettings,
+    VaultSettings,
     read_settings,
     require_declared_transport,
 )
@@ -109,3 +110,110 @@ def test_a_service_that_declares_its_transport_starts() -> None:
     require_declared_transport(BankSettings(transport="tls-in-front"))
 
     assert "BANK_TRANSPORT" not in os.environ
+
+
+class TellerSettings(VaultSettings):
+    model_config = SettingsConfigDict(env_prefix="TELLER_")
+
+    bind: str = "127.0.0.1:9003"
+    database_url: str = "sqlite:///teller.db"
+
+
+VAULT_URL = "https://vault.example:8200"
+
+
+@pytest.fixture
+def vault_secrets(state: Path) -> Path:
+    secrets = state / "secrets"
+    secrets.mkdir()
+    (secrets / "teller_vault_role_id").write_text("role-5f1c\n")
+    (secrets / "teller_vault_secret_id").write_text("s3cret-id\n")
+    return secrets
+
+
+def test_the_vault_is_a_directory_unless_a_setting_says_otherwise(state: Path) -> None:
+    settings = read_settings(TellerSettings)
+
+    assert (settings.vault, settings.vault_directory) == ("directory", state / "vault")
+
+
+def test_role_id_and_secret_id_of_the_vault_are_read_from_files(
+    vault_secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TELLER_VAULT", "openbao")
+    monkeypatch.setenv("TELLER_VAULT_URL", VAULT_URL)
+
+    settings = read_settings(TellerSettings)
+
+    assert settings.vault_role_id == SecretStr("role-5f1c")
+    assert settings.vault_secret_id == SecretStr("s3cret-id")
+    assert (settings.vault_url, settings.vault_mount) == (VAULT_URL, "secret")
+
+
+def test_an_openbao_vault_without_its_url_stops_the_service(
+    vault_secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TELLER_VAULT", "openbao")
+
+    with pytest.raises(SystemExit, match=r"^TELLER_VAULT_URL: .*must be set"):
+        read_settings(TellerSettings)
+
+
+@pytest.mark.parametrize("field", ["vault_role_id", "vault_secret_id"])
+@pytest.mark.parametrize("content", [None, "\n"], ids=["no file", "empty file"])
+def test_an_openbao_vault_without_role_id_or_secret_id_stops_the_service(
+    field: str, content: str | None, vault_secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TELLER_VAULT", "openbao")
+    monkeypatch.setenv("TELLER_VAULT_URL", VAULT_URL)
+    file = vault_secrets / f"teller_{field}"
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+
+    with pytest.raises(SystemExit) as stopped:
+        read_settings(TellerSettings)
+
+    assert str(stopped.value).startswith(f"TELLER_{field.upper()}: ")
+    assert str(file) in str(stopped.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        pytest.param("VAULT", "file", "'openbao'", id="no such vault"),
+        pytest.param("VAULT_URL", "vault:8200", "absolute URL", id="no URL"),
+        pytest.param("VAULT_URL", "http://openbao:8200", "must be https", id="plain http"),
+        pytest.param("VAULT_URL", "https://a:p4ss@vault", "no user, password", id="password"),
+        pytest.param("VAULT_URL", "https://vault:port", "Port", id="no port"),
+        pytest.param("VAULT_MOUNT", "../sys", "pattern", id="mount"),
+        pytest.param("VAULT_CA_FILE", "/nowhere/ca.pem", "CA certificates", id="no CA file"),
+        pytest.param("VAULT_CA_FILE", __file__, "CA certificates", id="no CA in the file"),
+    ],
+)
+def test_a_bad_vault_setting_stops_the_service_with_its_name(
+    name: str, value: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"TELLER_{name}", value)
+
+    with pytest.raises(SystemExit) as stopped:
+        read_settings(TellerSettings)
+
+    assert str(stopped.value).startswith(f"TELLER_{name}: ")
+    assert problem in str(stopped.value)
+    assert "p4ss" not in str(stopped.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "transport"),
+    [("http://openbao:8200", "plain-http"), ("http://127.0.0.1:8200", None)],
+    ids=["declared", "loopback"],
+)
+def test_plain_http_to_the_vault_is_for_this_machine_or_declared(
+    url: str, transport: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TELLER_VAULT_URL", url)
+    if transport:
+        monkeypatch.setenv("TELLER_TRANSPORT", transport)
+
+    assert read_settings(TellerSettings).vault_url == url

@@ -1,0 +1,90 @@
+"""A vault that is a server: OpenBao or HashiCorp Vault, whose API is the same.
+
+An entry is a secret of the KV engine, version 2: each write makes a new version of it, and a read
+returns the newest one whole. Needs the extra `openbao`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hvac.api.secrets_engines import KvV2
+
+from shared.vault.app_role import AppRole
+from shared.vault.errors import EntryNotFoundError, VaultForbiddenError
+from shared.vault.names import require_entry_name, require_field_names
+from shared.vault.server import Request, VaultServer
+
+
+class OpenBaoVault:
+    """Reads and writes entries below ``mount`` with the rights of an AppRole.
+
+    Safe to share between threads. Nothing is asked of the server before the first read or write.
+    """
+
+    def __init__(self, server: VaultServer, role: AppRole, mount: str = "secret") -> None:
+        self._server, self._role, self._mount = server, role, mount
+
+    def __repr__(self) -> str:
+        return f"OpenBaoVault({self._server.url!r}, mount={self._mount!r})"
+
+    def read(self, entry: str) -> dict[str, str]:
+        """Return the fields of the newest version of ``entry``.
+
+        Raises EntryNotFoundError where it has none, was deleted too, and VaultError where it
+        cannot be read.
+        """
+        require_entry_name(entry)
+        status, document = self._ask(
+            lambda adapter: KvV2(adapter).read_secret_version(
+                entry, mount_point=self._mount, raise_on_deleted_version=True
+            ),
+            f"read {self._path(entry)}",
+        )
+        if status == 404:
+            raise EntryNotFoundError(
+                f"no entry {self._path(entry)} in the vault at {self._server.url}"
+            )
+        if status != 200:
+            raise self._server.unusable(f"{status} to a read of {self._path(entry)}")
+        return self._fields_in(document, entry)
+
+    def write(self, entry: str, fields: Mapping[str, str]) -> None:
+        """Replace ``entry`` by one new version that holds ``fields`` and no other field."""
+        require_entry_name(entry)
+        require_field_names(fields)
+        status, _ = self._ask(
+            lambda adapter: KvV2(adapter).create_or_update_secret(
+                entry, dict(fields), mount_point=self._mount
+            ),
+            f"write {self._path(entry)}",
+        )
+        if status != 200:
+            raise self._server.unusable(f"{status} to a write of {self._path(entry)}")
+
+    def _ask(self, request: Request, doing: str) -> tuple[int, dict[str, Any]]:
+        """Ask with our client token, and once more with a new one where the first is refused.
+
+        A server answers 403 both for a token that it does not know (it was restarted empty, say)
+        and for one that lacks the right; only a new token tells them apart.
+        """
+        token = self._role.token()
+        status, document = self._server.ask(request, token.value)
+        if status == 403:
+            status, document = self._server.ask(request, self._role.token_after(token).value)
+        if status == 403:
+            raise VaultForbiddenError(
+                f"the vault at {self._server.url} does not allow our role to {doing}"
+            )
+        return status, document
+
+    def _fields_in(self, document: dict[str, Any], entry: str) -> dict[str, str]:
+        data = document.get("data")
+        fields = data.get("data") if isinstance(data, dict) else None
+        if not isinstance(fields, dict):
+            raise self._server.unusable(f"no fields for {self._path(entry)}")
+        if not all(isinstance(text, str) for text in fields.values()):
+            raise self._server.unusable(f"a field that is no text for {self._path(entry)}")
+        return fields
+
+    def _path(self, entry: str) -> str:
+        return f"{self._mount}/{entry}"

@@ -1,0 +1,496 @@
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from pydantic import SecretStr
+
+from shared.settings import VaultSettings
+from shared.vault import (
+    EntryNotFoundError,
+    VaultAnswerError,
+    VaultError,
+    VaultForbiddenError,
+    VaultLoginRefusedError,
+    VaultSealedError,
+    VaultUnreachableError,
+    open_vault,
+)
+from shared.vault.app_role import AppRole
+from shared.vault.openbao import OpenBaoVault
+from shared.vault.server import VaultServer
+from tests.stack.loopback import LoopbackServer, Reply
+from tests.stack.openbao import LOGIN, RENEWAL, ROLE_ID, SECRET_ID, OpenBaoInMemory
+
+OLD = {"client_id": "bank-reconciler", "client_secret": "old"}
+TELLING = {"client_secret": "f1eld-value"}
+NEW = {"client_id": "bank-reconciler", "client_secret": "new"}
+
+
+class Clock:
+    """A clock that stands until a test moves it."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def server() -> Iterator[OpenBaoInMemory]:
+    with OpenBaoInMemory(LoopbackServer()) as running:
+        yield running
+
+
+OpenVault = Callable[..., OpenBaoVault]
+
+
+@pytest.fixture
+def open_it(server: OpenBaoInMemory, clock: Clock) -> OpenVault:
+    def vault(secret_id: str = SECRET_ID, patience_seconds: float = 5) -> OpenBaoVault:
+        asked = VaultServer(server.http.url, timeout_seconds=(patience_seconds, patience_seconds))
+        return OpenBaoVault(asked, AppRole(asked, SecretStr(ROLE_ID), SecretStr(secret_id), clock))
+
+    return vault
+
+
+@pytest.fixture
+def vault(open_it: OpenVault) -> OpenBaoVault:
+    return open_it()
+
+
+def test_nothing_is_asked_before_it_is_needed(vault: OpenBaoVault, server: OpenBaoInMemory) -> None:
+    assert server.http.asked == []
+
+
+def test_what_is_written_can_be_read(vault: OpenBaoVault) -> None:
+    vault.write("bank", OLD)
+
+    assert vault.read("bank") == OLD
+
+
+def test_a_write_is_one_version_that_replaces_every_field(
+    vault: OpenBaoVault, server: OpenBaoInMemory
+) -> None:
+    vault.write("bank", OLD | {"old_field": "x"})
+    vault.write("bank", NEW)
+
+    assert vault.read("bank") == NEW
+    assert len(server.versions) == 2
+
+
+def test_one_login_serves_many_calls(vault: OpenBaoVault, server: OpenBaoInMemory) -> None:
+    vault.write("bank", OLD)
+    vault.read("bank")
+
+    assert server.http.paths() == [LOGIN, server.path, server.path]
+
+
+def test_an_entry_that_is_not_there_is_said_to_be_missing(vault: OpenBaoVault) -> None:
+    with pytest.raises(EntryNotFoundError, match="no entry secret/bank"):
+        vault.read("bank")
+
+
+def test_an_entry_whose_newest_version_was_deleted_is_missing(
+    vault: OpenBaoVault, server: OpenBaoInMemory
+) -> None:
+    server.versions = [OLD, None]
+
+    with pytest.raises(EntryNotFoundError, match="no entry secret/bank"):
+        vault.read("bank")
+
+
+@pytest.mark.parametrize("entry", ["../bank", "", "a/b", "a?b"], ids=["up", "empty", "path", "?"])
+def test_a_name_that_could_leave_the_mount_is_refused_unasked(
+    vault: OpenBaoVault, server: OpenBaoInMemory, entry: str
+) -> None:
+    with pytest.raises(VaultError, match="not an entry's name"):
+        vault.read(entry)
+    assert server.http.asked == []
+
+
+def test_a_sealed_vault_is_said_to_be_sealed(vault: OpenBaoVault, server: OpenBaoInMemory) -> None:
+    server.sealed = True
+
+    with pytest.raises(VaultSealedError, match="is sealed"):
+        vault.read("bank")
+
+
+def test_an_unsealed_vault_is_read_again_with_the_same_token(
+    vault: OpenBaoVault, server: OpenBaoInMemory
+) -> None:
+    vault.write("bank", OLD)
+    server.sealed = True
+    with pytest.raises(VaultSealedError):
+        vault.read("bank")
+    server.sealed = False
+
+    assert vault.read("bank") == OLD
+    assert server.logins == 1
+
+
+def test_what_the_policy_does_not_allow_is_said_to_be_forbidden(
+    vault: OpenBaoVault, server: OpenBaoInMemory
+) -> None:
+    server.policy_allows = False
+
+    with pytest.raises(VaultForbiddenError, match="does not allow our role to write secret/bank"):
+        vault.write("bank", OLD)
+
+
+def test_a_wrong_secret_id_is_a_refused_login(open_it: OpenVault) -> None:
+    with pytest.raises(VaultLoginRefusedError, match="refuses the login"):
+        open_it(secret_id="wr0ng").read("bank")
+
+
+def test_a_server_that_does_not_listen_is_unreachable(
+    vault: OpenBaoVault, server: OpenBaoInMemory
+) -> None:
+    server.http.stop()
+
+    with pytest.raises(VaultUnreachableError, match="cannot be reached: ConnectionError"):
+        vault.read("bank")
+
+
+def test_a_server_that_is_slow_is_unreachable(open_it: OpenVault, server: OpenBaoInMemory) -> None:
+    answered = threading.Event()
+
+    def slow(_: object) -> Reply:
+        answered.wait(10)
+        return Reply(500)
+
+    server.http.reply(LOGIN, slow)
+    try:
+        with pytest.raises(VaultUnreachableError, match="cannot be reached: ReadTimeout"):
+            open_it(patience_seconds=0.05).read("bank")
+    finally:
+        answered.set()
+
+
+def test_a_redirect_is_not_followed(vault: OpenBaoVault, server: OpenBaoInMemory) -> None:
+    server.http.reply(server.path, Reply(307, headers={"Location": f"{server.http.url}/elsewhere"}))
+
+    with pytest.raises(VaultAnswerError, match="answered 307 to a read of secret/bank"):
+        vault.read("bank")
+    assert "/elsewhere" not in server.http.paths()
+
+
+@pytest.mark.parametrize(
+    ("reply", "what"),
+    [
+        (Reply(200, body=b"<html>"), "no JSON$"),
+        (Reply(200, body=b"[" * 100_000), "no JSON$"),
+        (Reply(200, ["data"]), "no JSON object$"),
+        (Reply(200, {}), "no fields for secret/bank$"),
+        (Reply(200, {"data": {"data": None}}), "no fields for secret/bank$"),
+        (Reply(200, {"data": {"data": {"client_id": 7}}}), "a field that is no text"),
+        (Reply(500, {"errors": ["internal"]}), "500 to a read of secret/bank$"),
+        (Reply(429), "429 to a read of secret/bank$"),
+    ],
+    ids=["HTML", "deep", "list", "empty", "no data", "number", "500", "429"],
+)
+def test_an_answer_that_cannot_be_used_is_told_in_one_line(
+    vault: OpenBaoVault, server: OpenBaoInMemory, reply: Reply, what: str
+) -> None:
+    server.http.reply(server.path, reply)
+
+    with pytest.raises(VaultAnswerError, match=what) as caught:
+        vault.read("bank")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_write_that_was_not_done_is_told(vault: OpenBaoVault, server: OpenBaoInMemory) -> None:
+    server.http.reply(server.path, Reply(400, {"errors": ["check-and-set parameter required"]}))
+
+    with pytest.raises(VaultAnswerError, match="answered 400 to a write of secret/bank"):
+        vault.write("bank", OLD)
+
+
+@pytest.mark.parametrize(
+    ("reply", "what"),
+    [
+        (Reply(500), "500 to a login"),
+        (Reply(429), "429 to a login"),
+        (Reply(200, {"auth": None}), "a login without a token"),
+        (Reply(200, {"auth": {"client_token": "a\nb"}}), "a login without a token"),
+        (Reply(200, {"auth": {"client_token": "a"}}), "without a number of seconds"),
+        (
+            Reply(200, {"auth": {"client_token": "a", "lease_duration": True}}),
+            "without a number of seconds",
+        ),
+    ],
+    ids=["500", "429", "no auth", "bad token", "no life", "no number"],
+)
+def test_a_login_that_cannot_be_used_is_told(
+    vault: OpenBaoVault, server: OpenBaoInMemory, reply: Reply, what: str
+) -> None:
+    server.http.reply(LOGIN, reply)
+
+    with pytest.raises(VaultAnswerError, match=what):
+        vault.read("bank")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Reply(500, body=b"hvs.token-1 s3cret-id-77ab"),
+        Reply(200, body=b"hvs.token-1 s3cret-id-77ab"),
+    ],
+    ids=["500", "garbage"],
+)
+def test_no_secret_stands_in_an_error_nor_in_its_causes(
+    vault: OpenBaoVault, server: OpenBaoInMemory, fault: Reply
+) -> None:
+    server.http.reply(server.path, fault)
+
+    with pytest.raises(VaultAnswerError) as caught:
+        vault.write("bank", TELLING)
+    shown = "".join(traceback.format_exception(caught.value)) + repr(vault)
+    assert [s for s in ("token-1", SECRET_ID, ROLE_ID, "f1eld") if s in shown] == []
+
+
+def test_the_token_is_renewed_before_it_ends(
+    vault: OpenBaoVault, server: OpenBaoInMemory, clock: Clock
+) -> None:
+    vault.write("bank", OLD)
+    for _ in range(3):
+        clock.time += 801  # two thirds of its life
+        vault.read("bank")
+
+    assert server.logins == 1
+    assert server.http.paths().count(RENEWAL) == 3
+
+
+def test_a_token_that_has_ended_is_not_renewed(
+    vault: OpenBaoVault, server: OpenBaoInMemory, clock: Clock
+) -> None:
+    vault.write("bank", OLD)
+    clock.time += 1200
+    vault.read("bank")
+
+    assert server.logins == 2
+    assert RENEWAL not in server.http.paths()
+
+
+def test_a_token_that_cannot_be_renewed_is_replaced_by_a_login(
+    vault: OpenBaoVault, server: OpenBaoInMemory, clock: Clock
+) -> None:
+    server.renewable = False
+    vault.write("bank", OLD)
+    clock.time += 801
+    vault.read("bank")
+
+    assert server.logins == 2
+    assert RENEWAL not in server.http.paths()
+
+
+def test_a_token_near_the_longest_life_of_its_role_is_replaced_by_a_login(
+    vault: OpenBaoVault, server: OpenBaoInMemory, clock: Clock
+) -> None:
+    server.renewed_lifetime = 900
+    vault.write("bank", OLD)
+    clock.time += 801
+    vault.read("bank")
+
+    assert server.http.paths()[-3:] == [RENEWAL, LOGIN, server.path]
+
+
+@pytest.mark.parametrize(
+    "answer", [Reply(403), Reply(500), Reply(200, body=b"?")], ids=["403", "500", "garbage"]
+)
+def test_where_a_renewal_fails_a_login_follows(
+    vault: OpenBaoVault, server: OpenBaoInMemory, clock: Clock, answer: Reply
+) -> None:
+    vault.write("bank", OLD)
+    server.http.reply(RENEWAL, answer)
+    clock.time += 801
+
+    assert vault.read("bank") == OLD
+    assert server.logins == 2
+
+
+def test_a_token_without_an_end_is_never_renewed(
+    vault: OpenBaoVault, server: OpenBaoInMemory, clock: Clock
+) -> None:
+    server.lifetime = 0
+    vault.write("bank", OLD)
+    clock.time += 1e9
+    vault.read("bank")
+
+    assert server.http.paths() == [LOGIN, server.path, server.path]
+
+
+def test_a_vault_that_was_restarted_empty_is_logged_in_to_again(
+    vault: OpenBaoVault, server: OpenBaoInMemory
+) -> None:
+    vault.write("bank", OLD)
+    server.restart_empty()
+    vault.write("bank", NEW)
+
+    assert vault.read("bank") == NEW
+    assert server.logins == 2
+
+
+def test_threads_that_come_together_share_one_login(
+    vault: OpenBaoVault, server: OpenBaoInMemory
+) -> None:
+    server.versions = [OLD]
+    with ThreadPoolExecutor(8) as pool:
+        read = list(pool.map(vault.read, ["bank"] * 16))
+
+    assert read == [OLD] * 16
+    assert server.logins == 1
+
+
+def test_threads_that_waited_for_a_login_share_its_failure(
+    vault: OpenBaoVault, server: OpenBaoInMemory
+) -> None:
+    everyone_waits = threading.Event()
+
+    def slow(_: object) -> Reply:
+        everyone_waits.wait(10)
+        return Reply(500)
+
+    def read(entry: str) -> str:
+        with pytest.raises(VaultAnswerError) as caught:
+            vault.read(entry)
+        return str(caught.value)
+
+    server.http.reply(LOGIN, slow)
+    with ThreadPoolExecutor(4) as pool:
+        told = [pool.submit(read, "bank") for _ in range(4)]
+        time.sleep(0.2)
+        everyone_waits.set()
+        texts = {future.result() for future in told}
+
+    assert texts == {f"the vault at {server.http.url} answered 500 to a login"}
+    assert server.http.paths() == [LOGIN]
+
+
+def test_a_failure_is_forgotten_at_the_next_call(
+    vault: OpenBaoVault, server: OpenBaoInMemory
+) -> None:
+    server.versions, server.sealed = [OLD], True
+    with pytest.raises(VaultSealedError):
+        vault.read("bank")
+    server.sealed = False
+
+    assert vault.read("bank") == OLD
+
+
+def test_neither_proxy_nor_token_is_taken_from_the_environment(
+    vault: OpenBaoVault, server: OpenBaoInMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("VAULT_TOKEN", "hvs.of-a-developer")
+    vault.write("bank", OLD)
+
+    tokens = [asked.headers.get("x-vault-token") for asked in server.http.asked]
+    assert tokens == [None, "hvs.token-1"]
+
+
+@pytest.fixture
+def ca_file(server: OpenBaoInMemory, tmp_path: Path) -> Path:
+    """Let the server speak TLS with a certificate that no public CA knows."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vault")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    ca, both = tmp_path / "ca.pem", tmp_path / "server.pem"
+    ca.write_bytes(certificate.public_bytes(Encoding.PEM))
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    both.write_bytes(ca.read_bytes() + private)
+    server.http.speak_tls(both)
+    return ca
+
+
+def test_a_server_of_our_own_ca_is_trusted(server: OpenBaoInMemory, ca_file: Path) -> None:
+    vault = open_vault(settings_of(server.http.url, vault_ca_file=ca_file))
+    vault.write("bank", OLD)
+
+    assert server.http.url.startswith("https://")
+    assert vault.read("bank") == OLD
+
+
+def test_a_server_of_an_unknown_ca_gets_no_credentials(
+    server: OpenBaoInMemory, ca_file: Path
+) -> None:
+    with pytest.raises(VaultUnreachableError, match="cannot be reached: SSLError"):
+        open_vault(settings_of(server.http.url)).read("bank")
+    assert server.http.asked == []
+
+
+def settings_of(url: str, **more: Any) -> VaultSettings:
+    return VaultSettings(
+        **more,
+        bind="localhost:1",
+        database_url="sqlite://",
+        vault="openbao",
+        vault_url=url,
+        vault_role_id=SecretStr(ROLE_ID),
+        vault_secret_id=SecretStr(SECRET_ID),
+    )
+
+
+def test_the_settings_name_the_vault(server: OpenBaoInMemory) -> None:
+    vault = open_vault(settings_of(server.http.url))
+    vault.write("bank", OLD)
+
+    assert repr(vault) == f"OpenBaoVault('{server.http.url}', mount='secret')"
+    assert server.versions == [OLD]
+
+
+def test_without_hvac_the_service_stops_with_the_settings_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in ("app_role", "openbao", "server"):
+        monkeypatch.delitem(sys.modules, f"shared.vault.{module}")
+    for module in [name for name in sys.modules if name.partition(".")[0] == "hvac"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(sys, "meta_path", [NoHvac(), *sys.meta_path])
+
+    with pytest.raises(SystemExit, match=r"^VAULT: `openbao` needs the package hvac"):
+        open_vault(settings_of("http://127.0.0.1:1"))
+
+
+class NoHvac:
+    """An import machinery on which hvac is not installed."""
+
+    def __init__(self, missing: str = "hvac") -> None:
+        self.missing = missing
+
+    def find_spec(self, name: str, _path: object, _target: object = None) -> None:
+        if name == self.missing:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def test_another_missing_module_is_not_blamed_on_hvac(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "shared.vault.app_role")
+    monkeypatch.setattr(sys, "meta_path", [NoHvac("shared.vault.app_role"), *sys.meta_path])
+
+    with pytest.raises(ModuleNotFoundError, match="app_role"):
+        open_vault(settings_of("http://127.0.0.1:1"))
