@@ -24,17 +24,21 @@ class VaultCredentials:
     def __call__(self) -> ClientCredentials:
         """Return the credentials; raise TokenError where the vault never gave any."""
         try:
-            self._last = self.read()
+            return self.read()
         except VaultError as error:
             if self._last is None:
                 raise TokenError("no_credentials", str(error)) from error
             log.warning("the last good credentials serve on: %s", error)
-        return self._last
+            return self._last
 
     def read(self) -> ClientCredentials:
-        """Return what the vault holds; raise VaultError where that is no pair of credentials."""
+        """Return what the vault holds; raise VaultError where that is no pair of credentials.
+
+        A readiness check reads too: what it saw last is the newest pair that can serve on.
+        """
         fields = self.vault.read(self.entry)
         missing = [name for name in (VAULT_CLIENT_ID, VAULT_CLIENT_SECRET) if not fields.get(name)]
         if missing:
             raise VaultError(f"the vault's entry {self.entry!r} has no {' and no '.join(missing)}")
-        return ClientCredentials(fields[VAULT_CLIENT_ID], fields[VAULT_CLIENT_SECRET])
+        self._last = ClientCredentials(fields[VAULT_CLIENT_ID], fields[VAULT_CLIENT_SECRET])
+        return self._last

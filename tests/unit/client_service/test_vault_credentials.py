@@ -1,10 +1,17 @@
 import logging
+from collections.abc import Callable, Iterator
 
 import pytest
+from flask import Flask
+from pydantic import SecretStr
 
+from client_service.app import ClientService
+from client_service.runs import Trigger, find_run
 from client_service.token_messages import ClientCredentials, TokenError
 from client_service.vault_credentials import VaultCredentials
 from shared.vault import DirectoryVault, VaultError
+from tests.stack.loopback import LoopbackServer
+from tests.stack.openbao import ROLE_ID, SECRET_ID, OpenBaoInMemory
 
 ENTRY = "bank-reconciler"
 
@@ -61,3 +68,59 @@ def test_no_secret_stands_in_the_repr(vault: DirectoryVault) -> None:
     credentials()
 
     assert "s3cret" not in repr(credentials)
+
+
+def test_what_a_readiness_check_read_serves_on_too(vault: DirectoryVault) -> None:
+    credentials = VaultCredentials(vault, ENTRY)
+    seen = credentials.read()
+    credentials.entry = "gone"
+
+    assert credentials() == seen
+
+
+@pytest.fixture
+def openbao() -> Iterator[OpenBaoInMemory]:
+    with OpenBaoInMemory(LoopbackServer(), entry=ENTRY) as running:
+        running.versions = [{"client_id": "client", "client_secret": "s3cret"}]
+        yield running
+
+
+@pytest.fixture
+def app_with_openbao(make_app: Callable[..., Flask], openbao: OpenBaoInMemory) -> Flask:
+    return make_app(
+        vault="openbao",
+        vault_url=openbao.http.url,
+        vault_role_id=SecretStr(ROLE_ID),
+        vault_secret_id=SecretStr(SECRET_ID),
+    )
+
+
+def test_while_the_vault_is_sealed_a_client_is_not_ready_and_says_that_it_is_the_vault(
+    app_with_openbao: Flask, openbao: OpenBaoInMemory, caplog: pytest.LogCaptureFixture
+) -> None:
+    browser = app_with_openbao.test_client()
+    states = []
+    for openbao.sealed in (False, True, False):
+        answer = browser.get("/readyz")
+        states.append((answer.status_code, answer.get_json()["checks"]["vault"]))
+
+    assert states == [(200, True), (503, False), (200, True)]
+    assert f"not ready: vault: the vault at {openbao.http.url} is sealed" in caplog.text
+
+
+def test_while_the_vault_is_sealed_a_client_gets_tokens_with_what_it_read_last(
+    app_with_openbao: Flask, openbao: OpenBaoInMemory, server: LoopbackServer
+) -> None:
+    service: ClientService = app_with_openbao.extensions["client_service"]
+    app_with_openbao.test_client().get("/readyz")
+    openbao.sealed = True
+
+    lease = service.schedule.take_now(Trigger.COMMAND)
+    assert lease is not None
+
+    service.worker.work(lease)
+
+    run = find_run(service.database, lease.run_id)
+    assert run is not None
+    assert run.status == "succeeded"
+    assert next(asked.form for asked in server.asked if asked.body)["client_secret"] == "s3cret"
