@@ -13,7 +13,8 @@ PIP_INSTALL = $(VENV_PYTHON) -m pip install --quiet --disable-pip-version-check 
 DEMO = $(VENV_PYTHON) -m demo
 
 # make up AUTH_PORT=9100 BANK_PORT=9101 CLIENT_PORT=9102
-export AUTH_PORT BANK_PORT CLIENT_PORT SERVICE ARGS
+# make up STACK=local, or STACK=docker; without it, containers where a Docker engine answers
+export AUTH_PORT BANK_PORT CLIENT_PORT STACK SERVICE ARGS
 
 up: .venv/services.installed ## start the system, run the flow once and tell its five arrows
 	@$(DEMO) up
@@ -33,7 +34,7 @@ token: .venv/services.installed ## print a fresh access token, and nothing else
 cli: .venv/services.installed ## run a service's command: make cli SERVICE=auth_server ARGS="clients list"
 	@$(DEMO) cli "$${SERVICE:-auth_server}" "$${ARGS:---help}"
 
-clean: ## stop the system and delete its data (.local) and the tools' caches
+clean: ## stop the system and delete its data (.local, its volume) and the tools' caches
 	@[ ! -e .venv/services.installed ] || $(DEMO) clean
 	@rm -rf .local .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
 

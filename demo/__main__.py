@@ -3,38 +3,32 @@
 import argparse
 import os
 import shlex
-import shutil
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
-
+from demo.choice import PORT_VARIABLES, Stack, every_stack, stack_started_last, stack_to_start
 from demo.event_log import log_lines
-from demo.local_stack import LocalStack, Ports
 from demo.narration import missing, narrate
 from demo.processes import ROOT, DemoError
-from shared.settings import STACK_SETTINGS_FILE, STATE_DIR_VARIABLE
-
-PORT_VARIABLES = {"auth_server": "AUTH_PORT", "resource_server": "BANK_PORT",
-                  "client_service": "CLIENT_PORT"}  # fmt: skip
+from shared.settings import STATE_DIR_VARIABLE
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; return the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        stack = LocalStack(_state(), _ports(_state()))
-        return int(options.do(stack, options))
+        return int(options.do(_state(), options))
     except DemoError as error:
         sys.stderr.write(f"{error}\n")
         return 1
 
 
-def up(stack: LocalStack, _options: argparse.Namespace) -> int:
+def up(state: Path, _options: argparse.Namespace) -> int:
     """Start the system, run the flow once and tell what happened."""
-    print("Stack: local (three processes, SQLite, a vault directory)", flush=True)
+    stack, which_and_why = stack_to_start(state, os.environ)
+    print(f"Stack: {which_and_why}", flush=True)
     stack.up()
     run = stack.run_once()
     print(f"\nThe client credentials flow, as it just happened (trace {run.report['trace_id']}):\n")
@@ -49,24 +43,27 @@ def up(stack: LocalStack, _options: argparse.Namespace) -> int:
     return 0 if run.succeeded else 1
 
 
-def down(stack: LocalStack, _options: argparse.Namespace) -> int:
+def down(state: Path, _options: argparse.Namespace) -> int:
     """Stop the services; their data stays."""
+    stack = stack_started_last(state, os.environ)
     stopped = stack.down()
     print("\n".join(f"stopped {service.name}" for service in stopped) or "nothing was running")
     return 0
 
 
-def status(stack: LocalStack, _options: argparse.Namespace) -> int:
+def status(state: Path, _options: argparse.Namespace) -> int:
     """Say of each service whether it works; status 1 where one does not."""
-    states = {service: service.is_well() for service in stack.services}
-    for service, well in states.items():
+    stack = stack_started_last(state, os.environ)
+    states = [(service, service.is_well()) for service in stack.services]
+    for service, well in states:
         word = "ready" if well else "not ready" if service.is_running() else "stopped"
         print(f"{service.name:<16} {word:<10} {service.url}")
-    return 0 if all(states.values()) else 1
+    return 0 if all(well for _, well in states) else 1
 
 
-def logs(stack: LocalStack, options: argparse.Namespace) -> int:
+def logs(state: Path, options: argparse.Namespace) -> int:
     """Print every log line, oldest first; with --follow go on until interrupted."""
+    stack = stack_started_last(state, os.environ)
     shown = 0
     while True:
         lines = log_lines(stack.logs())
@@ -80,26 +77,26 @@ def logs(stack: LocalStack, options: argparse.Namespace) -> int:
         time.sleep(1)
 
 
-def token(stack: LocalStack, _options: argparse.Namespace) -> int:
+def token(state: Path, _options: argparse.Namespace) -> int:
     """Print a fresh access token of the demo's client and nothing else."""
-    return _relay(stack, "client_service", ["token"])
+    return _relay(state, "client_service", ["token"])
 
 
-def cli(stack: LocalStack, options: argparse.Namespace) -> int:
+def cli(state: Path, options: argparse.Namespace) -> int:
     """Run a command of a service."""
-    return _relay(stack, options.service, shlex.split(options.arguments))
+    return _relay(state, options.service, shlex.split(options.arguments))
 
 
-def clean(stack: LocalStack, options: argparse.Namespace) -> int:
+def clean(state: Path, _options: argparse.Namespace) -> int:
     """Stop the services and delete everything that they kept."""
-    down(stack, options)
-    shutil.rmtree(stack.state, ignore_errors=True)
-    print(f"deleted {stack.state}")
+    for stack in every_stack(state, os.environ):
+        stack.delete()
+    print(f"deleted {state}")
     return 0
 
 
-def _relay(stack: LocalStack, service: str, arguments: list[str]) -> int:
-    result = stack.flask(service, *arguments)
+def _relay(state: Path, service: str, arguments: list[str]) -> int:
+    result = stack_started_last(state, os.environ).flask(service, *arguments)
     sys.stdout.write(result.stdout)
     sys.stderr.write(result.stderr)
     return result.returncode
@@ -114,7 +111,7 @@ def _told(result: dict[str, Any]) -> str:
     )
 
 
-def _what_next(stack: LocalStack) -> str:
+def _what_next(stack: Stack) -> str:
     auth, bank, client = (service.url for service in stack.services)
     return f"""\
 Running:
@@ -132,20 +129,6 @@ Try next, from this folder:
 
 def _state() -> Path:
     return Path(os.environ.get(STATE_DIR_VARIABLE) or ROOT / ".local").absolute()
-
-
-def _ports(state: Path) -> Ports:
-    """Return the ports that were asked for; else those of the stack that was started before."""
-    before = dotenv_values(state / STACK_SETTINGS_FILE)
-    ports = {}
-    for service, variable in PORT_VARIABLES.items():
-        bind = before.get(f"{service}_bind".upper()) or ""
-        text = os.environ.get(variable) or bind.rpartition(":")[2]
-        if text and not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-            raise DemoError(f"{variable}: not a port: {text!r}")
-        if text:
-            ports[service] = int(text)
-    return Ports(**ports)
 
 
 def _parser() -> argparse.ArgumentParser:

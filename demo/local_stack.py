@@ -2,25 +2,27 @@
 
 import json
 import os
-import secrets as random
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cryptography.fernet import Fernet
 
 from demo.event_log import ArrowEvent, arrow_events
-from demo.processes import ROOT, DemoError, Service
-from shared.identifiers import DEMO_CLIENT, SCOPE_READ, SCOPE_WRITE
+from demo.processes import ROOT, DemoError, Service, last_line, write_whole
+from demo.remembered import remember
+from deploy.provisioning import ProvisioningError, register, replace_credentials
+from shared.identifiers import DEMO_CLIENT
 from shared.settings import STACK_SETTINGS_FILE, STATE_DIR_VARIABLE
 from shared.vault import DirectoryVault, EntryNotFoundError
 
 COMMAND_SECONDS = 120
-EXISTS_ALREADY = 3
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class LocalStack:
             list(pool.map(Service.stop, idle))
         for service in idle:
             service.require_free_port()
-        _write_whole(settings_file, settings)
+        remember(self.state, "local", asdict(self.ports))
+        write_whole(settings_file, settings)
         self._make_key_encryption_key()
         with ThreadPoolExecutor() as pool:
             list(pool.map(self._prepare, idle))
@@ -96,6 +99,11 @@ class LocalStack:
         with ThreadPoolExecutor() as pool:
             stopped = list(pool.map(Service.stop, self.services))
         return [service for service, ran in zip(self.services, stopped, strict=True) if ran]
+
+    def delete(self) -> None:
+        """Stop the services and delete all that they kept."""
+        self.down()
+        shutil.rmtree(self.state, ignore_errors=True)
 
     def run_once(self, settings: Mapping[str, str] | None = None) -> Run:
         """Let the client reconcile once, in a process of its own, and collect what happened.
@@ -110,7 +118,7 @@ class LocalStack:
         try:
             report = json.loads(result.stdout)
         except ValueError:
-            raise DemoError(_last_line(result) or "the client said nothing") from None
+            raise DemoError(last_line(result) or "the client said nothing") from None
         texts = [_text_from(file, starts.get(file, 0)) for file in self._log_files()]
         return Run(report, arrow_events(texts, report["trace_id"]))
 
@@ -171,7 +179,7 @@ class LocalStack:
         key_file = self.state / "secrets" / "auth_server_key_encryption_key"
         if not key_file.exists():
             key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_whole(key_file, Fernet.generate_key().decode() + "\n")
+            write_whole(key_file, Fernet.generate_key().decode() + "\n")
 
     def _start(self, services: Sequence[Service]) -> None:
         """Start ``services`` beside each other and wait until all can work."""
@@ -192,38 +200,25 @@ class LocalStack:
         if service == self.resource_server:
             self._do(service.name, "ledger", "seed-demo")
         if service == self.auth_server:
-            self._register_bank_and_client()
+            commands = partial(self.flask, service.name)
+            self._provision(partial(register, commands, self.resource_server.url))
 
-    def _register_bank_and_client(self) -> None:
-        scopes = ("--scope", SCOPE_READ, "--scope", SCOPE_WRITE)
-        self._do("auth_server", "resources", "add", self.resource_server.url, *scopes, "--default")
-        self._register_client()
-
-    def _register_client(self) -> None:
-        """Register the client; its credentials go into the vault and are printed nowhere."""
-        added = self.flask("auth_server", "clients", "add", DEMO_CLIENT, "--to-vault", DEMO_CLIENT)
-        if added.returncode == EXISTS_ALREADY:  # the bank may have moved to another port
-            self._do("auth_server", "clients", "grant", DEMO_CLIENT, "--default")
-        elif added.returncode != 0:
-            raise DemoError(_last_line(added))
+    def _provision(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except ProvisioningError as error:
+            raise DemoError(str(error)) from error
 
     def _replace_lost_credentials(self) -> None:
-        """Put a new secret into the vault where it has none: a start was cut off, or it was lost.
-
-        Nobody can know the old one then, so it is revoked.
-        """
         try:
             DirectoryVault(self.state / "vault").read(DEMO_CLIENT)
         except EntryNotFoundError:
-            listed = self._do("auth_server", "secrets", "list", DEMO_CLIENT, "--json")
-            for secret in json.loads(listed):
-                self._do("auth_server", "secrets", "revoke", DEMO_CLIENT, secret["secret_id"])
-            self._do("auth_server", "secrets", "add", DEMO_CLIENT, "--to-vault", DEMO_CLIENT)
+            self._provision(partial(replace_credentials, partial(self.flask, "auth_server")))
 
     def _do(self, service: str, *arguments: str) -> str:
         result = self.flask(service, *arguments)
         if result.returncode != 0:
-            raise DemoError(f"{service} {' '.join(arguments[:2])}: {_last_line(result)}")
+            raise DemoError(f"{service} {' '.join(arguments[:2])}: {last_line(result)}")
         return result.stdout
 
     def _run_log(self) -> Path:
@@ -231,15 +226,6 @@ class LocalStack:
 
     def _log_files(self) -> list[Path]:
         return [*(service.log_file for service in self.services), self._run_log()]
-
-
-def _write_whole(file: Path, text: str) -> None:
-    """Write ``file`` so that a crash leaves the old text or the new, readable by its owner."""
-    fresh = file.with_name(f".{file.name}.{random.token_hex(4)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(text)
-    fresh.replace(file)
 
 
 def _size(file: Path) -> int:
@@ -252,8 +238,3 @@ def _text_from(file: Path, start: int) -> str:
     with file.open("rb") as stream:
         stream.seek(start)
         return stream.read().decode("utf-8", "replace")
-
-
-def _last_line(result: subprocess.CompletedProcess[str]) -> str:
-    lines = (result.stderr.strip() or result.stdout.strip()).splitlines()
-    return lines[-1] if lines else f"ended with status {result.returncode}"

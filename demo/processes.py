@@ -6,6 +6,7 @@ another's, and it is free at once when the last process of the service is gone.
 
 import fcntl
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -54,6 +55,8 @@ class Service:
 
     def is_running(self) -> bool:
         """Tell whether a process of this service lives."""
+        if not self._lock_path().exists():
+            return False
         lock = self._lock_file()
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,23 +69,11 @@ class Service:
 
     def is_ready(self) -> bool:
         """Tell whether it answers that it can work."""
-        try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=2) as answer:  # noqa: S310 - http
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
+        return is_ready(self.url)
 
     def require_free_port(self) -> None:
         """Raise DemoError where another program listens on the port."""
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", self.port))
-            except OSError as error:
-                raise DemoError(
-                    f"port {self.port} of the {self.name} is taken by another program: stop it, "
-                    "or choose another port (make up AUTH_PORT=… BANK_PORT=… CLIENT_PORT=…)"
-                ) from error
+        require_free_port(self.name, self.port)
 
     def start(self, environment: dict[str, str]) -> None:
         """Start gunicorn as a daemon: it goes on when this process ends, and is not its child.
@@ -151,10 +142,51 @@ class Service:
 
     def _lock_file(self) -> int:
         """Open the lock file; only the child it is passed to inherits it."""
-        path = self.state / "run" / f"{self.name}.lock"
+        path = self._lock_path()
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+    def _lock_path(self) -> Path:
+        return self.state / "run" / f"{self.name}.lock"
 
     def _last_words(self) -> str:
         lines = self.log_file.read_text("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
+
+
+def is_ready(url: str) -> bool:
+    """Tell whether the service at ``url`` answers that it can work."""
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:  # noqa: S310 - http
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def require_free_port(name: str, port: int) -> None:
+    """Raise DemoError where another program listens on the ``port`` of the service ``name``."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise DemoError(
+                f"port {port} of the {name} is taken by another program: stop it, "
+                "or choose another port (make up AUTH_PORT=… BANK_PORT=… CLIENT_PORT=…)"
+            ) from error
+
+
+def write_whole(file: Path, text: str, mode: int = 0o600) -> None:
+    """Write ``file`` so that a crash leaves the old text or the new one."""
+    fresh = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+        os.fchmod(descriptor, mode)  # whatever the umask leaves of it
+    fresh.replace(file)
+
+
+def last_line(result: subprocess.CompletedProcess[str]) -> str:
+    """Return the last thing that a command said."""
+    lines = (result.stderr.strip() or result.stdout.strip()).splitlines()
+    return lines[-1] if lines else f"ended with status {result.returncode}"

@@ -1,0 +1,86 @@
+"""Which stack a command is for: local processes or containers, and on which ports."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from demo.compose import why_no_containers
+from demo.container_stack import PROJECT, ContainerStack
+from demo.local_stack import LocalStack, Ports
+from demo.processes import DemoError
+from demo.remembered import remembered
+
+LOCAL, DOCKER = "local", "docker"
+DESCRIPTIONS = {
+    LOCAL: "local (three processes, SQLite, a vault directory)",
+    DOCKER: "docker (containers, PostgreSQL, OpenBao)",
+}
+STACK_VARIABLE = "STACK"
+PORT_VARIABLES = {"auth_server": "AUTH_PORT", "resource_server": "BANK_PORT",
+                  "client_service": "CLIENT_PORT"}  # fmt: skip
+
+Stack = LocalStack | ContainerStack
+
+
+def stack_to_start(
+    state: Path,
+    environment: Mapping[str, str],
+    problem: Callable[[], str | None] = why_no_containers,
+) -> tuple[Stack, str]:
+    """Return the stack that `make up` is to start, and the words that say which and why.
+
+    One that runs is taken again. Raises DemoError where the other one was asked for.
+    """
+    asked = environment.get(STACK_VARIABLE) or None
+    if asked not in (None, *DESCRIPTIONS):
+        raise DemoError(f"STACK: {asked!r} is neither local nor docker")
+    before = stack_started_last(state, environment)
+    runs = _kind(before)
+    if (runs == LOCAL or not problem()) and any(one.is_running() for one in before.services):
+        if asked not in (None, runs):
+            raise DemoError(f"the {runs} stack runs: make down, and then make up STACK={asked}")
+        return before, f"{DESCRIPTIONS[runs]}, which runs already"
+    if asked:
+        return _stack(asked, state, environment), f"{DESCRIPTIONS[asked]}, as STACK says"
+    reason = problem()
+    if reason:
+        return _stack(LOCAL, state, environment), f"{DESCRIPTIONS[LOCAL]}, as {reason}"
+    words = f"{DESCRIPTIONS[DOCKER]}, as a Docker engine answers; STACK=local needs none"
+    return _stack(DOCKER, state, environment), words
+
+
+def stack_started_last(state: Path, environment: Mapping[str, str]) -> Stack:
+    """Return the stack that was started last in ``state``, wherever it runs."""
+    return _stack(remembered(state).kind or LOCAL, state, environment)
+
+
+def every_stack(state: Path, environment: Mapping[str, str]) -> Iterator[Stack]:
+    """Yield each stack that may have kept something: containers keep a volume elsewhere."""
+    containers = _stack(DOCKER, state, environment)
+    assert isinstance(containers, ContainerStack)
+    if containers.secrets_folder.exists():
+        yield containers
+    yield _stack(LOCAL, state, environment)
+
+
+def _kind(stack: Stack) -> str:
+    return LOCAL if isinstance(stack, LocalStack) else DOCKER
+
+
+def _stack(kind: str, state: Path, environment: Mapping[str, str]) -> Stack:
+    ports = _ports(state, environment)
+    if kind == LOCAL:
+        return LocalStack(state, ports)
+    return ContainerStack(state, ports, remembered(state).project or PROJECT)
+
+
+def _ports(state: Path, environment: Mapping[str, str]) -> Ports:
+    """Return the ports that were asked for; else those of the stack that was started before."""
+    ports = dict(remembered(state).ports)
+    for service, variable in PORT_VARIABLES.items():
+        text = environment.get(variable)
+        if not text:
+            continue
+        if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+            raise DemoError(f"{variable}: not a port: {text!r}")
+        ports[service] = int(text)
+    return Ports(**ports)

@@ -1,0 +1,99 @@
+"""Calls `docker compose` for the containers of docker-compose.yml."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from demo.processes import ROOT, DemoError
+
+ANSWER_SECONDS = 10
+COMMAND_SECONDS = 120
+START_SECONDS = 1800  # the first start downloads and builds images
+ERASE_LINE = "\x1b[2K"
+OLDEST_COMPOSE = (2, 24)  # the first that knows a file of settings that may be missing
+
+
+@dataclass(frozen=True)
+class Compose:
+    """One Compose project: its name, and the values that the compose file takes from outside."""
+
+    project: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def run(
+        self, *arguments: str, timeout: float = COMMAND_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `docker compose ARGUMENTS` and return what it said, whatever its status is."""
+        file = str(ROOT / "docker-compose.yml")
+        command = ["docker", "compose", "--ansi", "never", "--progress", "plain"]
+        command += ["--file", file, "--project-name", self.project]
+        return _run(*command, *arguments, values=self.values, timeout=timeout)
+
+    def do(self, *arguments: str, timeout: float = COMMAND_SECONDS) -> str:
+        """Run `docker compose ARGUMENTS`; raise DemoError with its last words where it fails."""
+        result = self.run(*arguments, timeout=timeout)
+        if result.returncode != 0:
+            raise DemoError(f"docker compose {arguments[0]}: {_reason(result.stderr)}")
+        return result.stdout
+
+    def running(self) -> set[str]:
+        """Return the names of the services of which a container runs."""
+        return set(self.do("ps", "--services", "--status", "running").split())
+
+    def logs(self, *arguments: str) -> str:
+        """Return what `docker compose logs` prints, without the codes it puts before each line."""
+        text = self.do("logs", "--no-color", "--no-log-prefix", *arguments)
+        return text.replace(ERASE_LINE, "")
+
+    def has_volume(self, volume: str) -> bool:
+        """Tell whether a volume of the project is there, from an earlier start."""
+        name = f"{self.project}_{volume}"
+        return _run("docker", "volume", "inspect", name, timeout=ANSWER_SECONDS).returncode == 0
+
+
+def why_no_containers() -> str | None:
+    """Return what keeps this machine from running containers; None where nothing does."""
+    if shutil.which("docker") is None:
+        return "no docker command is installed"
+    try:
+        engine = _run(
+            "docker", "version", "--format", "{{.Server.Version}}", timeout=ANSWER_SECONDS
+        )
+        if engine.returncode != 0:
+            return "no Docker engine answers"
+        version = _run("docker", "compose", "version", "--short", timeout=ANSWER_SECONDS).stdout
+    except subprocess.TimeoutExpired:
+        return f"the Docker engine does not answer within {ANSWER_SECONDS} s"
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    if found is None or (int(found[1]), int(found[2])) < OLDEST_COMPOSE:
+        return f"Docker Compose {'.'.join(map(str, OLDEST_COMPOSE))} or newer is not installed"
+    return None
+
+
+def _run(
+    *command: str, timeout: float, values: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env=os.environ | dict(values or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise DemoError("the system runs in containers, and no docker command is found") from error
+
+
+def _reason(said: str) -> str:
+    """Return the line that says why: the last one, or the last that names an error."""
+    lines = [line.strip() for line in said.strip().splitlines() if line.strip()] or ["it failed"]
+    named = [line for line in lines if re.search(r"\berror\b|didn't complete|failed", line, re.I)]
+    return (named or lines)[-1]

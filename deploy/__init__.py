@@ -1,0 +1,1 @@
+"""What the containers need beside the images: their databases, their vault and what is in both."""
