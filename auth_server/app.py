@@ -47,7 +47,6 @@ def create_app(
     checks = {"database": database.check, "signing_keys": keys.check}
 
     app = service_app(SERVICE, settings, tracer_provider(SERVICE), checks)
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # a path is ours or unknown; nobody is redirected
     app.after_request(_never_keep_a_token)
     register_error_handlers(app)

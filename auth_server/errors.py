@@ -6,7 +6,7 @@ from http import HTTPStatus
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import errors
 from flask import Flask, Response, json, request
-from gunicorn.http.errors import ParseException  # type: ignore[import-untyped]  # it has none
+from gunicorn.http.errors import ParseException
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 

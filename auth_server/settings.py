@@ -6,7 +6,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from shared.identifiers import AUTH_SERVER_URL
-from shared.settings import IssuerUrl, VaultSettings, state_dir
+from shared.settings import BindAddress, IssuerUrl, VaultSettings, state_dir
 
 SigningAlgorithm = Literal["RS256", "ES256", "PS256", "Ed25519"]
 
@@ -19,7 +19,7 @@ class AuthServerSettings(VaultSettings):
 
     model_config = SettingsConfigDict(env_prefix="AUTH_SERVER_")
 
-    bind: str = Field(default="127.0.0.1:9000", pattern=r"^.+:\d{1,5}$")
+    bind: BindAddress = "127.0.0.1:9000"
     """Address and port to listen on."""
 
     database_url: str = Field(default_factory=lambda: f"sqlite:///{state_dir() / 'auth_server.db'}")

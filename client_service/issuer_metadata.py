@@ -13,6 +13,7 @@ from shared.settings import checked_url
 
 TIMEOUT_SECONDS = (3.05, 10)
 LIFETIME_SECONDS = 3600
+RETRY_SECONDS = 30  # after a look-up that failed
 
 
 @dataclass(slots=True)
@@ -44,7 +45,9 @@ class IssuerMetadata:
             except TokenError:
                 if not self._token_endpoint:
                     raise
-            self._known_until = now + LIFETIME_SECONDS
+                self._known_until = now + RETRY_SECONDS
+            else:
+                self._known_until = now + LIFETIME_SECONDS
         return self._token_endpoint
 
     def _look_up(self) -> str:

@@ -14,7 +14,7 @@ from shared.identifiers import (
     is_identifier,
 )
 from shared.origins import is_https_or_loopback
-from shared.settings import CheckedUrl, IssuerUrl, VaultSettings, state_dir
+from shared.settings import BindAddress, CheckedUrl, IssuerUrl, VaultSettings, state_dir
 
 
 def _checked_entry(name: str) -> str:
@@ -28,7 +28,7 @@ class ClientServiceSettings(VaultSettings):
 
     model_config = SettingsConfigDict(env_prefix="CLIENT_SERVICE_")
 
-    bind: str = Field(default="127.0.0.1:9002", pattern=r"^.+:\d{1,5}$")
+    bind: BindAddress = "127.0.0.1:9002"
     """Address and port to listen on."""
 
     database_url: str = Field(

@@ -2,11 +2,19 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
-from pydantic_settings import SettingsConfigDict
+from annotated_types import Len
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from shared.identifiers import AUTH_SERVER_URL, RESOURCE_SERVER_URL
-from shared.settings import CheckedUrl, IssuerUrl, ServiceSettings, state_dir
+from shared.settings import (
+    BindAddress,
+    CheckedUrl,
+    IssuerUrl,
+    ServiceSettings,
+    split_at_commas,
+    state_dir,
+)
 
 Algorithm = Literal["RS256", "PS256", "ES256", "Ed25519"]
 
@@ -23,7 +31,7 @@ class ResourceServerSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="RESOURCE_SERVER_")
 
-    bind: str = Field(default="127.0.0.1:9001", pattern=r"^.+:\d{1,5}$")
+    bind: BindAddress = "127.0.0.1:9001"
     """Address and port to listen on, as gunicorn takes them."""
 
     database_url: str = Field(
@@ -44,10 +52,10 @@ class ResourceServerSettings(ServiceSettings):
     realm: Annotated[str, AfterValidator(_printable)] = Field(default="bank", min_length=1)
     """The realm that the bank's challenges name."""
 
-    algorithms: tuple[Algorithm, ...] = Field(
-        default=("RS256", "PS256", "ES256", "Ed25519"), min_length=1
-    )
-    """The signature algorithms that are taken (RFC 8725 §3.1). A JSON list."""
+    algorithms: Annotated[
+        tuple[Algorithm, ...], NoDecode, BeforeValidator(split_at_commas), Len(min_length=1)
+    ] = ("RS256", "PS256", "ES256", "Ed25519")
+    """The signature algorithms that are taken (RFC 8725 §3.1), separated by commas."""
 
     leeway_seconds: int = Field(default=5, ge=0, le=300)
     """How far the clocks of issuer and bank may be apart."""

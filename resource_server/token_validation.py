@@ -1,8 +1,8 @@
 """The check of an access token, at the front of a view: `@require_token(scope="Read")`.
 
-Arrow 4 arrives here. With `issuer_keys.py` this file is meant to be copied into an API of your
-own: a validator (RFC 9068 §4, RFC 8725), and a Flask decorator that reads the Authorization
-header and answers with the challenges of RFC 6750 §3.
+Arrow 4 arrives here. With `issuer_keys.py` and `shared/arrows.py` this file is meant to be copied
+into an API of your own: a validator (RFC 9068 §4, RFC 8725), and a Flask decorator that reads the
+Authorization header and answers with the challenges of RFC 6750 §3.
 
 The order: what costs nothing is judged first, so no cryptography is spent and no key fetched for
 a token that is refused anyway. RFC 7519 §7.2 leaves the order open. Nothing that was read counts

@@ -30,6 +30,7 @@ def service_app(
     """
     app = Flask(import_name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY_BYTES
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # else it answers before any token check
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
     if settings.proxies:
         hops = settings.proxies
@@ -50,10 +51,16 @@ def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]
     Raises SystemExit with the setting's name.
     """
     require_declared_transport(settings)
+
+    def say_how_the_transport_is_protected(server: Any) -> None:
+        say = server.log.warning if settings.transport == "plain-http" else server.log.info
+        say("the transport of %s is %s", service, settings.transport)
+
     return {
+        "on_starting": say_how_the_transport_is_protected,
         "bind": settings.bind,
         "workers": settings.workers,
-        "worker_class": "gthread",
+        "worker_class": "shared.gunicorn_worker.ImpatientThreadWorker",
         "threads": settings.threads,
         "graceful_timeout": 30,
         "keepalive": 5,

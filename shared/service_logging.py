@@ -10,7 +10,7 @@ from typing import Any
 
 from opentelemetry import trace
 
-TOKEN_START_LENGTH = 10
+from shared.arrows import TOKEN_START_LENGTH
 
 ACCESS_LOG_FORMAT = "%(m)s %(U)s answered %(s)s in %(M)s ms"
 """gunicorn's access line. `U` is the path alone: a query string may hold credentials."""
@@ -28,10 +28,11 @@ def logging_configuration(service: str, level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": RedactingJsonFormatter, "service": service}},
+        "filters": {"silence": {"()": lambda: without_trace_of_silence}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
-            "gunicorn.error": stderr,
+            "gunicorn.error": stderr | {"filters": ["silence"]},
             "gunicorn.access": stderr,
             # At DEBUG Authlib logs whole tokens (RFC 6749 §10.3: they stay confidential).
             "authlib": {"level": "INFO" if level == "DEBUG" else level},
@@ -69,6 +70,14 @@ class RedactingJsonFormatter(logging.Formatter):
             fields["exception"] = self.formatException(record.exc_info)
         fields |= getattr(record, "event", {})
         return json.dumps({name: _redacted(value) for name, value in fields.items()}, default=str)
+
+
+def without_trace_of_silence(record: logging.LogRecord) -> bool:
+    """Let a connection that was given up be one line in the log: gunicorn adds a stack trace."""
+    if record.exc_info and isinstance(record.exc_info[1], BlockingIOError):
+        record.msg, record.args = "gave up a connection that fell silent in a request", ()
+        record.exc_info = None
+    return True
 
 
 def redacted(text: str) -> str:

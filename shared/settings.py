@@ -9,6 +9,7 @@ import os
 import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -26,12 +27,14 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from shared.origins import is_https_or_loopback
 
+LAST_PORT = 65535
 STATE_DIR_VARIABLE = "LOCAL_STATE_DIR"
 SECRETS_DIR_VARIABLE = "SECRETS_DIR"
 STACK_SETTINGS_FILE = "stack.env"
@@ -58,9 +61,23 @@ def checked_url(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if scheme not in {"http", "https"} or not separator or not rest.partition("/")[0]:
         raise ValueError("must be an absolute URL that begins with http:// or https://")
+    try:
+        host, _port = urlsplit(url).hostname, urlsplit(url).port
+    except ValueError as error:
+        raise ValueError(f"is no URL: {error}") from error
+    if not host:
+        raise ValueError("must name a host")
     if "#" in url or any(character.isspace() for character in url):
         raise ValueError("must have no fragment and no white space")
     return url
+
+
+def checked_bind(address: str) -> str:
+    """Return ``address`` if it is a host and a port; raise ValueError where it is not."""
+    host, _, port = address.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and int(port) <= LAST_PORT):
+        raise ValueError("must be an address and a port, as 127.0.0.1:9000")
+    return address
 
 
 def checked_issuer(url: str) -> str:
@@ -76,17 +93,19 @@ def checked_issuer(url: str) -> str:
     return checked_url(url)
 
 
+BindAddress = Annotated[str, AfterValidator(checked_bind)]
 CheckedUrl = Annotated[str, AfterValidator(checked_url)]
 IssuerUrl = Annotated[str, AfterValidator(checked_issuer)]
 
 
-def _split_at_commas(value: object) -> object:
+def split_at_commas(value: object) -> object:
+    """Return the parts of a text that is separated by commas; anything else as it is."""
     if not isinstance(value, str):
         return value
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_at_commas)]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_at_commas)]
 
 
 class ServiceSettings(BaseSettings):
@@ -100,7 +119,7 @@ class ServiceSettings(BaseSettings):
         validate_default=True,
     )
 
-    bind: str = Field(pattern=r"^.+:\d{1,5}$")
+    bind: BindAddress
     """Address and port to listen on, as gunicorn takes them: `127.0.0.1:9000`."""
 
     workers: int = Field(default=2, ge=1, le=64)
@@ -134,10 +153,13 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def _no_password_in_the_url(cls, url: str) -> str:
         try:
-            password = make_url(url).password
+            parsed = make_url(url)
+            parsed.get_dialect().import_dbapi()
         except ArgumentError as error:
             raise ValueError("must be a database URL as SQLAlchemy takes it") from error
-        if password is not None:
+        except ImportError as error:
+            raise ValueError(f"needs a driver that is not installed: {error}") from error
+        if parsed.password is not None:
             raise ValueError("must hold no password: put it into the secret `database_password`")
         return url
 
@@ -272,6 +294,8 @@ def read_settings(settings_class: type[Settings]) -> Settings:
     """
     try:
         return settings_class()
+    except SettingsError as error:
+        raise SystemExit(f"{settings_class.__name__}: {error}") from error
     except ValidationError as error:
         problems = [
             f"{setting_name(settings_class, '.'.join(map(str, problem['loc'])))}: {problem['msg']}"

@@ -39,7 +39,8 @@ def started_by(nodeid: str) -> str:
     file = nodeid.partition("::")[0]
     folder, _, name = file.rpartition("/")
     if folder.endswith("tests/flow"):
-        return "a stack" if name == "test_the_five_arrows.py" else "a fragile stack"
+        of_one_stack = {"test_the_five_arrows.py", "test_silent_connections.py"}
+        return "a stack" if name in of_one_stack else "a fragile stack"
     if folder.endswith("tests/conformance"):
         parties = ("bank", "client")
         return next((party for party in parties if party in name), "authorization server")

@@ -1,11 +1,13 @@
 """The services stand apart, and `shared` stays small."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+NAMED_FOR_GUNICORN = re.compile(r"shared\.\w+\.\w+Worker")
 SERVICES = ("auth_server", "resource_server", "client_service")
 
 
@@ -23,6 +25,8 @@ def _imported(file: Path) -> set[str]:
             assert node.level == 0, f"{file}: a relative import hides where a name comes from"
             names.add(node.module or "")
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and NAMED_FOR_GUNICORN.fullmatch(str(node.value)):
+            names.add(str(node.value).rpartition(".")[0])
     return names
 
 
@@ -86,16 +90,22 @@ def reachable(names: set[str], within_shared: dict[str, set[str]]) -> set[str]:
     return found
 
 
-def test_the_token_source_can_be_taken_out_with_its_messages_and_the_arrows_alone() -> None:
-    taken = {"client_service.token_source", "client_service.token_messages", "shared.arrows"}
-
+@pytest.mark.parametrize(
+    "taken",
+    [
+        {"client_service.token_source", "client_service.token_messages", "shared.arrows"},
+        {"resource_server.token_validation", "resource_server.issuer_keys", "shared.arrows"},
+    ],
+    ids=["token source", "token check"],
+)
+def test_what_is_meant_to_be_copied_needs_nothing_else_of_ours(taken: set[str]) -> None:
     needed = {
         name
         for module in taken
         for name in _imported(ROOT / f"{module.replace('.', '/')}.py")
-        if name.startswith(("shared", "client_service"))
+        if name.startswith(("shared", *SERVICES))
         and name not in taken
         and name.rpartition(".")[0] not in taken
     }
 
-    assert needed - {"client_service"} == set()
+    assert needed - {*SERVICES} == set()

@@ -2,7 +2,7 @@ import logging
 from collections.abc import Callable
 
 import pytest
-from gunicorn.http.errors import InvalidChunkSize  # type: ignore[import-untyped]  # it has none
+from gunicorn.http.errors import InvalidChunkSize
 from werkzeug.test import TestResponse
 
 from tests.unit.auth_server.running import Running

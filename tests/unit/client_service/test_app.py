@@ -141,5 +141,5 @@ def test_gunicorn_starts_one_worker_whatever_the_setting_says(
 
     loaded = runpy.run_path(str(PACKAGE / "gunicorn.conf.py"))
 
-    assert (loaded["workers"], loaded["worker_class"]) == (1, "gthread")
+    assert (loaded["workers"], loaded["threads"]) == (1, 4)
     assert loaded["bind"] == "127.0.0.1:9002"

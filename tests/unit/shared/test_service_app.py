@@ -1,3 +1,6 @@
+import logging
+from types import SimpleNamespace
+
 import pytest
 from flask import Flask, request
 from pydantic_settings import SettingsConfigDict
@@ -99,6 +102,27 @@ def test_gunicorn_is_told_to_trust_no_header_and_to_log_no_query() -> None:
     assert settings["forwarder_headers"] == ""
     assert "%(U)s" in settings["access_log_format"]
     assert "%(q)s" not in settings["access_log_format"]
+
+
+@pytest.mark.parametrize(
+    ("transport", "level"), [("plain-http", "WARNING"), ("tls-in-front", "INFO")]
+)
+def test_a_service_says_at_its_start_how_its_transport_is_protected(
+    transport: str, level: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = BankSettings(transport=transport)  # type: ignore[arg-type]  # one of the two
+    caplog.set_level(logging.INFO)
+
+    gunicorn_settings("bank", settings)["on_starting"](SimpleNamespace(log=logging.getLogger()))
+
+    assert caplog.record_tuples[-1][1:] == (
+        getattr(logging, level),
+        f"the transport of bank is {transport}",
+    )
+
+
+def test_nobody_is_told_the_methods_of_a_route_before_its_check() -> None:
+    assert app_with().test_client().options("/seen").status_code == 405
 
 
 def test_gunicorn_does_not_start_without_a_declared_transport() -> None:

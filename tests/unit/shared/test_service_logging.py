@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from shared.service_logging import RedactingJsonFormatter, configure_logging, redacted
+from shared.service_logging import (
+    RedactingJsonFormatter,
+    configure_logging,
+    redacted,
+    without_trace_of_silence,
+)
 from shared.tracing import span, tracer_provider
 
 JWT = "eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJodHRwOi8vbG9jYWxob3N0In0.c2lnbmF0dXJl"
@@ -98,3 +103,24 @@ def test_authlib_never_logs_at_debug_where_it_would_print_whole_tokens(
 
     lines = capsys.readouterr().err.splitlines()
     assert [json.loads(line)["message"] for line in lines] == ["seen"]
+
+
+def test_a_connection_that_was_given_up_is_one_line_without_a_stack_trace() -> None:
+    try:
+        raise BlockingIOError("no bytes came")
+    except BlockingIOError:
+        record = logging.LogRecord("gunicorn.error", 40, "w.py", 1, "x", (), sys.exc_info())
+
+    assert without_trace_of_silence(record) is True
+    assert record.getMessage() == "gave up a connection that fell silent in a request"
+    assert record.exc_info is None
+
+
+def test_any_other_error_of_gunicorn_keeps_its_stack_trace() -> None:
+    try:
+        raise ValueError("a bug")
+    except ValueError:
+        record = logging.LogRecord("gunicorn.error", 40, "w.py", 1, "x", (), sys.exc_info())
+
+    assert without_trace_of_silence(record) is True
+    assert (record.getMessage(), record.exc_info is not None) == ("x", True)

@@ -6,6 +6,7 @@ from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import (
+    BindAddress,
     IssuerUrl,
     ServiceSettings,
     VaultSettings,
@@ -17,7 +18,7 @@ from shared.settings import (
 class BankSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="BANK_")
 
-    bind: str = "127.0.0.1:9001"
+    bind: BindAddress = "127.0.0.1:9001"
     database_url: str = "sqlite:///bank.db"
     issuer: IssuerUrl = "http://localhost:9000"
     api_key: SecretStr | None = None
@@ -72,6 +73,13 @@ def test_a_secret_in_the_environment_stops_the_service_with_its_name_and_its_fil
         pytest.param("BANK_ISSUER", "http://localhost:9000/", "end in a slash", id="slash"),
         pytest.param("BANK_ISSUER", "http://localhost?a=b", "no query", id="query"),
         pytest.param("BANK_ISSUER", "https://a#b", "no fragment", id="fragment"),
+        pytest.param("BANK_ISSUER", "http://[foo", "is no URL", id="half a bracket"),
+        pytest.param("BANK_ISSUER", "http://a:b", "is no URL", id="no port"),
+        pytest.param("BANK_ISSUER", "http://:80", "must name a host", id="no host"),
+        pytest.param("BANK_BIND", "127.0.0.1:99999", "an address and a port", id="high port"),
+        pytest.param("BANK_BIND", "9000", "an address and a port", id="port alone"),
+        pytest.param("BANK_DATABASE_URL", "foo://x", "database URL", id="no such database"),
+        pytest.param("BANK_DATABASE_URL", "mysql://h/d", "driver", id="no driver"),
         pytest.param("BANK_TRANSPORT", "open", "plain-http", id="no such word"),
         pytest.param("BANK_DATABASE_URL", "bank.db", "database URL", id="no database URL"),
         pytest.param("BANK_DATABASE_URL", "postgresql://a:pass@db/x", "must hold no password",
