@@ -1,4 +1,4 @@
-"""The command line behind the Makefile: `python -m demo up|down|status|logs|token|cli|clean`."""
+"""The command line behind the Makefile: `python -m demo up|run|stop|down|status|logs|token|cli|clean`."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ from typing import Any
 from demo.choice import PORT_VARIABLES, Stack, every_stack, stack_started_last, stack_to_start
 from demo.event_log import log_lines
 from demo.narration import missing, narrate
-from demo.processes import ROOT, DemoError
+from demo.processes import ROOT, DemoError, one_start_at_a_time
 from shared.settings import STATE_DIR_VARIABLE
 
 
@@ -27,20 +27,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 def up(state: Path, _options: argparse.Namespace) -> int:
     """Start the system, run the flow once and tell what happened."""
-    stack, which_and_why = stack_to_start(state, os.environ)
-    print(f"Stack: {which_and_why}", flush=True)
-    stack.up()
-    run = stack.run_once()
-    print(f"\nThe client credentials flow, as it just happened (trace {run.report['trace_id']}):\n")
-    print(narrate(run.events))
-    if not run.succeeded:
-        not_passed = ", ".join(str(arrow.number) for arrow in missing(run.events))
-        print(f"\nThe run failed: {run.report['error']}")
-        print(f"Arrows that did not pass: {not_passed or 'none'}\n")
-    else:
-        print(f"\nThe client's job: {_told(run.report['result'])}\n")
+    with one_start_at_a_time(state):
+        stack, which_and_why = stack_to_start(state, os.environ)
+        print(f"Stack: {which_and_why}", flush=True)
+        stack.up()
+    succeeded = _tell_a_run(stack)
     print(_what_next(stack))
-    return 0 if run.succeeded else 1
+    return 0 if succeeded else 1
+
+
+def run(state: Path, _options: argparse.Namespace) -> int:
+    """Run the flow once more, on what runs now, and tell what happened."""
+    return 0 if _tell_a_run(stack_started_last(state, os.environ)) else 1
+
+
+def stop(state: Path, options: argparse.Namespace) -> int:
+    """Stop one service, to see what the others do without it."""
+    stack = stack_started_last(state, os.environ)
+    service = next(one for one in stack.services if one.name == options.service)
+    print(f"stopped {service.name}" if service.stop() else f"{service.name} was not running")
+    return 0
 
 
 def down(state: Path, _options: argparse.Namespace) -> int:
@@ -102,6 +108,20 @@ def _relay(state: Path, service: str, arguments: list[str]) -> int:
     return result.returncode
 
 
+def _tell_a_run(stack: Stack) -> bool:
+    """Let the client do its job once, tell the arrows that passed, and whether it succeeded."""
+    run = stack.run_once()
+    print(f"\nThe client credentials flow, as it just happened (trace {run.report['trace_id']}):\n")
+    print(narrate(run.events) + "\n")
+    if run.succeeded:
+        print(f"The client's job: {_told(run.report['result'])}\n")
+    else:
+        not_passed = ", ".join(str(arrow.number) for arrow in missing(run.events))
+        print(f"The run failed: {run.report['error']} ({run.report['detail']})")
+        print(f"Arrows that did not pass: {not_passed or 'none'}\n")
+    return run.succeeded
+
+
 def _told(result: dict[str, Any]) -> str:
     """Return one line about a reconciliation that went through."""
     verdict = "balanced" if result["balanced"] else f"off by {result['difference']}"
@@ -134,13 +154,14 @@ def _state() -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for function in (up, down, status, logs, token, cli, clean):
+    for function in (up, run, stop, down, status, logs, token, cli, clean):
         command = commands.add_parser(function.__name__, help=function.__doc__)
         command.set_defaults(do=function)
         if function is logs:
             command.add_argument("--follow", action="store_true")
-        if function is cli:
+        if function in (cli, stop):
             command.add_argument("service", choices=sorted(PORT_VARIABLES))
+        if function is cli:
             command.add_argument("arguments", help="the command line, as one argument")
     return parser
 

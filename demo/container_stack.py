@@ -45,6 +45,12 @@ class ContainerService:
         """Tell whether its container runs."""
         return self.container in self.compose.running()
 
+    def stop(self) -> bool:
+        """Stop its container; tell whether it ran."""
+        ran = self.is_running()
+        self.compose.do("stop", self.container)
+        return ran
+
     def is_well(self) -> bool:
         """Tell whether it runs and can work."""
         return is_ready(self.url) and self.is_running()

@@ -14,6 +14,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +30,18 @@ ROOT = Path(__file__).resolve().parent.parent
 
 class DemoError(Exception):
     """Something that the user can mend; the text is one clear line that says how."""
+
+
+@contextmanager
+def one_start_at_a_time(state: Path) -> Iterator[None]:
+    """Hold ``state`` for a start; raise DemoError where another one is at work there."""
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (state / "start.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DemoError("another `make up` is at work here: wait for it") from error
+        yield
 
 
 @dataclass(frozen=True)

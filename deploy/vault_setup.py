@@ -43,8 +43,8 @@ def _register(vault: VaultApi, root_token: str, service: str, secrets: Path) -> 
     role = f"auth/approle/role/{service}"
     role_id = (secrets / f"{service}_vault_role_id").read_text().strip()
     secret_id = {"secret_id": (secrets / f"{service}_vault_secret_id").read_text().strip()}
-    rights = {"token_policies": [service], "token_no_default_policy": False, "token_ttl": "1h"}
-    vault.do("POST", role, root_token, rights | {"token_max_ttl": "24h"})
+    rights = {"token_policies": [service], "token_ttl": "1h", "token_max_ttl": "24h"}
+    vault.do("POST", role, root_token, rights)
     vault.do("POST", f"{role}/role-id", root_token, {"role_id": role_id})
     status, _ = vault.ask("POST", f"{role}/secret-id/lookup", root_token, secret_id)
     if status != 200:  # 204 or an error: it does not know this one yet
