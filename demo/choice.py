@@ -1,12 +1,13 @@
 """Which stack a command is for: local processes or containers, and on which ports."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from demo.compose import why_no_containers
 from demo.container_stack import PROJECT, ContainerStack
 from demo.local_stack import LocalStack, Ports
-from demo.processes import DemoError
+from demo.processes import ROOT, DemoError
 from demo.remembered import remembered
 
 LOCAL, DOCKER = "local", "docker"
@@ -28,20 +29,25 @@ def stack_to_start(
 ) -> tuple[Stack, str]:
     """Return the stack that `make up` is to start, and the words that say which and why.
 
-    One that runs is taken again. Raises DemoError where the other one was asked for.
+    One that runs is taken again, and one that was started before is started again: it has the
+    data. Raises DemoError where the other one was asked for while one runs.
     """
     asked = environment.get(STACK_VARIABLE) or None
     if asked not in (None, *DESCRIPTIONS):
         raise DemoError(f"STACK: {asked!r} is neither local nor docker")
-    before = stack_started_last(state, environment)
-    runs = _kind(before)
-    if (runs == LOCAL or not problem()) and any(one.is_running() for one in before.services):
-        if asked not in (None, runs):
-            raise DemoError(f"the {runs} stack runs: make down, and then make up STACK={asked}")
-        return before, f"{DESCRIPTIONS[runs]}, which runs already"
+    last = remembered(state).kind
+    reason = None if asked == last == LOCAL else problem()
+    if last == LOCAL or (last == DOCKER and not reason):
+        before = _stack(last, state, environment)
+        if any(service.is_running() for service in before.services):
+            if asked not in (None, last):
+                raise DemoError(f"the {last} stack runs: make down, and then make up STACK={asked}")
+            return before, f"{DESCRIPTIONS[last]}, which runs already"
+        if not asked:
+            other = DOCKER if last == LOCAL else LOCAL
+            return before, f"{DESCRIPTIONS[last]}, as before; STACK={other} chooses the other"
     if asked:
         return _stack(asked, state, environment), f"{DESCRIPTIONS[asked]}, as STACK says"
-    reason = problem()
     if reason:
         return _stack(LOCAL, state, environment), f"{DESCRIPTIONS[LOCAL]}, as {reason}"
     words = f"{DESCRIPTIONS[DOCKER]}, as a Docker engine answers; STACK=local needs none"
@@ -62,15 +68,18 @@ def every_stack(state: Path, environment: Mapping[str, str]) -> Iterator[Stack]:
     yield _stack(LOCAL, state, environment)
 
 
-def _kind(stack: Stack) -> str:
-    return LOCAL if isinstance(stack, LocalStack) else DOCKER
-
-
 def _stack(kind: str, state: Path, environment: Mapping[str, str]) -> Stack:
     ports = _ports(state, environment)
     if kind == LOCAL:
         return LocalStack(state, ports)
-    return ContainerStack(state, ports, remembered(state).project or PROJECT)
+    return ContainerStack(state, ports, remembered(state).project or _project_of(state))
+
+
+def _project_of(state: Path) -> str:
+    """Return the Compose project of ``state``: a folder of one's own has one of its own."""
+    if state == ROOT / ".local":
+        return PROJECT
+    return f"{PROJECT}-{hashlib.sha256(str(state).encode()).hexdigest()[:8]}"
 
 
 def _ports(state: Path, environment: Mapping[str, str]) -> Ports:

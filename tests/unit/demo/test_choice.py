@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 
 from demo.choice import every_stack, stack_started_last, stack_to_start
+from demo.compose import Compose
 from demo.container_stack import PROJECT, ContainerStack
 from demo.local_stack import LocalStack, Ports
-from demo.processes import DemoError
+from demo.processes import ROOT, DemoError
 from demo.remembered import remember
 
+DOCKER = {"STACK": "docker"}
 PORTS = {"auth_server": 9100, "resource_server": 9101, "client_service": 9102}
 
 
@@ -64,6 +66,30 @@ def test_a_stack_that_runs_is_taken_again(running_locally: Path) -> None:
 def test_the_other_stack_is_refused_while_one_runs(running_locally: Path) -> None:
     with pytest.raises(DemoError, match="the local stack runs: make down, and then make up STACK="):
         stack_to_start(running_locally, {"STACK": "docker"}, an_engine)
+
+
+@pytest.mark.parametrize("kind", ["local", "docker"])
+def test_a_stack_that_was_stopped_is_started_again_as_it_has_the_data(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Compose, "running", lambda _project: set())
+    remember(tmp_path, kind, PORTS)
+
+    _, which_and_why = stack_to_start(tmp_path, {}, an_engine)
+
+    assert which_and_why.startswith(kind)
+    assert ", as before; STACK=" in which_and_why
+
+
+def test_a_state_folder_of_ones_own_has_containers_of_its_own(tmp_path: Path) -> None:
+    projects = {
+        stack.project
+        for folder in (tmp_path / "one", tmp_path / "two", ROOT / ".local")
+        if isinstance(stack := stack_to_start(folder, DOCKER, no_engine)[0], ContainerStack)
+    }
+
+    assert len(projects) == 3
+    assert PROJECT in projects
 
 
 def test_containers_that_no_engine_runs_do_not_run(tmp_path: Path) -> None:
