@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: up down status logs token cli clean test lint format coverage diagrams lock help
+.PHONY: up run stop down status logs token cli clean test lint format coverage diagrams lock help
 
 # The first Python that is new enough. Your own: make up PYTHON=/path/to/python3.13
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
@@ -18,6 +18,12 @@ export AUTH_PORT BANK_PORT CLIENT_PORT STACK SERVICE ARGS
 
 up: .venv/services.installed ## start the system, run the flow once and tell its five arrows
 	@$(DEMO) up
+
+run: .venv/services.installed ## run the flow once more on what runs now, and tell its arrows
+	@$(DEMO) run
+
+stop: .venv/services.installed ## stop one service: make stop SERVICE=resource_server
+	@$(DEMO) stop "$${SERVICE:-resource_server}"
 
 down: .venv/services.installed ## stop the system; its data stays
 	@$(DEMO) down
@@ -72,6 +78,7 @@ help: ## print this list
 
 .venv/bin/python:
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed; none was found. Name yours: make up PYTHON=/path/to/python3" >&2; exit 1; }
+	@command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) is no program: name another Python: make up PYTHON=/path/to/python3" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is too old: Python 3.11 or newer is needed. Name another: make up PYTHON=/path/to/python3" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || \

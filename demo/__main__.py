@@ -1,4 +1,4 @@
-"""The command line behind the Makefile: `python -m demo up|run|stop|down|status|logs|token|cli|clean`."""
+"""The command line behind the Makefile: `python -m demo --help`."""
 
 import argparse
 import os

@@ -6,11 +6,14 @@ import signal
 import socket
 
 import pytest
+import requests
 
 from demo.processes import DemoError
 from shared.arrows import Arrow
 from shared.identifiers import DEMO_CLIENT
 from tests.stack.local_stack import LocalStack, local_stack, register_client
+
+TIMEOUT_SECONDS = 15
 
 
 @pytest.mark.parametrize("name", ["auth_server", "resource_server", "client_service"])
@@ -28,6 +31,22 @@ def test_a_killed_service_comes_back_with_everything_it_had_acknowledged(
     assert (before.arrows, after.arrows) == (list(Arrow), list(Arrow))
     listed = own_stack.cli("auth_server", "clients", "show", client.client_id, "--json")
     assert listed.returncode == 0
+
+
+def test_a_run_that_a_kill_cut_off_is_recorded_as_interrupted(own_stack: LocalStack) -> None:
+    bank, client = own_stack.demo.resource_server, own_stack.demo.client_service
+    bank_processes = os.getpgid(int(bank.pid_file.read_text()))
+    os.killpg(bank_processes, signal.SIGSTOP)  # so that the run is still under way
+    started = requests.post(f"{client.url}/runs", timeout=TIMEOUT_SECONDS)
+    os.killpg(os.getpgid(int(client.pid_file.read_text())), signal.SIGKILL)
+    os.killpg(bank_processes, signal.SIGCONT)
+
+    own_stack.demo.up()
+    after = own_stack.run_once()
+
+    cut_off = requests.get(f"{client.url}{started.headers['Location']}", timeout=TIMEOUT_SECONDS)
+    assert (started.status_code, cut_off.json()["status"]) == (202, "interrupted")
+    assert after.error is None
 
 
 def test_credentials_that_the_vault_lost_or_never_got_are_replaced(own_stack: LocalStack) -> None:

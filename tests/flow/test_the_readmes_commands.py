@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,9 @@ README = (ROOT / "README.md").read_text()
 SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SECONDS = 120
 
-# `make up` has a test of its own, and `make test` is what runs this. `make clean` would delete the
-# developer's own `.local`: what it does beyond `rm` is run below.
-NOT_RUN_HERE = {"make up", "make test", "make clean"}
+# `make up` and `make run` have tests of their own, and `make test` is what runs this. `make clean`
+# would delete the developer's own `.local`: what it does beyond `rm` is run below.
+NOT_RUN_HERE = {"make up", "make test", "make clean", "make run"}
 
 COMMANDS = [
     line.partition("  #")[0].strip()
@@ -52,6 +53,10 @@ def run(stack: LocalStack, command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def told_arrows(narration: str) -> list[int]:
+    return [int(number) for number in re.findall(r"^  (\d)  ", narration, re.MULTILINE)]
+
+
 def test_the_readme_shows_commands_to_start_to_test_and_to_call() -> None:
     assert {"make up", "make test", "make down"} <= set(COMMANDS)
     assert len([command for command in COMMANDS if command.startswith("curl")]) >= 5
@@ -78,10 +83,32 @@ def test_make_up_tells_the_five_arrows(own_stack: LocalStack) -> None:
 
     told = run(own_stack, "make up").stdout
 
-    numbers = re.findall(r"^  (\d)  ", told, re.MULTILINE)
-    assert [int(number) for number in numbers] == [arrow.number for arrow in Arrow]
+    assert told_arrows(told) == [arrow.number for arrow in Arrow]
     assert own_stack.read_from_vault("bank-reconciler")["client_secret"] not in told
     assert [service.pid_file.read_text() for service in own_stack.demo.services] == processes
+
+
+def test_with_the_bank_stopped_make_run_tells_that_arrows_4_and_5_are_missing(
+    own_stack: LocalStack,
+) -> None:
+    with_bank = run(own_stack, "make run")
+    run(own_stack, "make stop SERVICE=resource_server")
+    without_bank = run(own_stack, "make run")
+
+    assert (with_bank.returncode, told_arrows(with_bank.stdout)[-1]) == (0, 5)
+    assert without_bank.returncode != 0
+    assert told_arrows(without_bank.stdout)[-1] == 3
+    assert "Arrows that did not pass: 4, 5" in without_bank.stdout
+
+
+def test_of_two_starts_at_once_one_goes_on_and_one_says_so(own_stack: LocalStack) -> None:
+    own_stack.demo.down()
+
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(lambda _: run(own_stack, "make up STACK=local"), range(2))
+
+    assert sorted([first.returncode == 0, second.returncode == 0]) == [False, True]
+    assert "another `make up` is at work here" in first.stderr + second.stderr
 
 
 def test_a_client_that_the_readme_registers_gets_the_answer_that_it_names(
