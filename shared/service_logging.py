@@ -4,13 +4,14 @@ import json
 import logging
 import logging.config
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from opentelemetry import trace
 
 from shared.arrows import TOKEN_START_LENGTH
+from shared.health import HEALTH_PATHS
 
 ACCESS_LOG_FORMAT = "%(m)s %(U)s answered %(s)s in %(M)s ms"
 """gunicorn's access line. `U` is the path alone: a query string may hold credentials."""
@@ -28,12 +29,15 @@ def logging_configuration(service: str, level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": RedactingJsonFormatter, "service": service}},
-        "filters": {"silence": {"()": lambda: without_trace_of_silence}},
+        "filters": {
+            "silence": {"()": lambda: without_trace_of_silence},
+            "health": {"()": lambda: is_no_passed_health_check},
+        },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "gunicorn.error": stderr | {"filters": ["silence"]},
-            "gunicorn.access": stderr,
+            "gunicorn.access": stderr | {"filters": ["health"]},
             # At DEBUG Authlib logs whole tokens (RFC 6749 §10.3: they stay confidential).
             "authlib": {"level": "INFO" if level == "DEBUG" else level},
             "alembic": {"level": "WARNING"},  # a dozen lines on its plugins at every start
@@ -78,6 +82,14 @@ def without_trace_of_silence(record: logging.LogRecord) -> bool:
         record.msg, record.args = "gave up a connection that fell silent in a request", ()
         record.exc_info = None
     return True
+
+
+def is_no_passed_health_check(record: logging.LogRecord) -> bool:
+    """Tell whether an access line is worth a place: platforms ask for health every few seconds."""
+    atoms = record.args
+    if not isinstance(atoms, Mapping):
+        return True
+    return not (atoms.get("U") in HEALTH_PATHS and atoms.get("s") == "200")
 
 
 def redacted(text: str) -> str:

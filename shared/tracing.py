@@ -20,8 +20,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
 
+from shared.health import HEALTH_PATHS
 from shared.identifiers import TRACES_PATH
 
+WITHOUT_SPAN = HEALTH_PATHS | {TRACES_PATH}
 EXPORT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 _propagator = TraceContextTextMapPropagator()
@@ -42,14 +44,14 @@ def tracer_provider(service: str) -> TracerProvider:
 def trace_requests(app: Flask, provider: TracerProvider) -> None:
     """Open a span around every request of ``app``, below the caller's `traceparent`.
 
-    The span's name and attributes hold the route, never the query string. A delivery of spans
-    gets none: where a service receives its own, each delivery would cause the next.
+    The span's name and attributes hold the route, never the query string. Health checks get none,
+    nor does a delivery of spans: where a service receives its own, each would cause the next.
     """
     tracer = provider.get_tracer(__name__)
 
     @app.before_request
     def open_span() -> None:
-        if request.path == TRACES_PATH:
+        if request.path in WITHOUT_SPAN:
             return
         span = tracer.start_span(
             f"{request.method} {request.url_rule or 'no route'}",

@@ -8,6 +8,7 @@ import pytest
 from shared.service_logging import (
     RedactingJsonFormatter,
     configure_logging,
+    is_no_passed_health_check,
     redacted,
     without_trace_of_silence,
 )
@@ -124,3 +125,23 @@ def test_any_other_error_of_gunicorn_keeps_its_stack_trace() -> None:
 
     assert without_trace_of_silence(record) is True
     assert (record.getMessage(), record.exc_info is not None) == ("x", True)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "is_logged"),
+    [("/readyz", "200", False), ("/readyz", "503", True), ("/account", "200", True)],
+    ids=["passed check", "failed check", "request"],
+)
+def test_a_health_check_that_passes_has_no_access_line(
+    path: str, status: str, is_logged: bool
+) -> None:
+    atoms = {"U": path, "s": status}
+    record = logging.LogRecord("gunicorn.access", 20, "g.py", 1, "%(U)s", (atoms,), None)
+
+    assert is_no_passed_health_check(record) is is_logged
+
+
+def test_a_line_that_is_no_access_line_is_logged() -> None:
+    record = logging.LogRecord("gunicorn.access", 20, "g.py", 1, "hello", (), None)
+
+    assert is_no_passed_health_check(record) is True
