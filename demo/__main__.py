@@ -128,7 +128,7 @@ def _told(result: dict[str, Any]) -> str:
     verdict = "balanced" if result["balanced"] else f"off by {result['difference']}"
     return (
         f"account {result['account_id']} is {verdict} at {result['balance']} {result['currency']} "
-        f"(minor units); {result['transactions_read']} new transactions read"
+        f"(minor units); {result['transactions_read']} transactions since the run before"
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from demo.compose import why_no_containers
@@ -92,4 +93,7 @@ def _ports(state: Path, environment: Mapping[str, str]) -> Ports:
         if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
             raise DemoError(f"{variable}: not a port: {text!r}")
         ports[service] = int(text)
-    return Ports(**ports)
+    chosen = Ports(**ports)
+    if len(set(asdict(chosen).values())) < len(PORT_VARIABLES):
+        raise DemoError(f"{', '.join(PORT_VARIABLES.values())}: two of the ports are the same")
+    return chosen

@@ -135,3 +135,8 @@ def test_containers_are_deleted_too_where_they_were_ever_started(tmp_path: Path)
 
     assert before == [LocalStack]
     assert after == [ContainerStack, LocalStack]
+
+
+def test_one_port_for_two_services_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DemoError, match="two of the ports are the same"):
+        stack_started_last(tmp_path, {"AUTH_PORT": "9001"})

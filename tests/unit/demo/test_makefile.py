@@ -24,7 +24,7 @@ def a_python_that(folder: Path, *, fails_on: str) -> str:
     """Return a Python that fails on scripts that contain a word, as one that lacks it would."""
     script = folder / "a python"
     script.write_text(
-        f'#!/bin/sh\ncase "$2" in *{fails_on}*) exit 1;; esac\nexec {sys.executable} "$@"\n'
+        f'#!/bin/sh\ncase "$2" in *{fails_on}*) exit 1;; esac\nexec "{sys.executable}" "$@"\n'
     )
     script.chmod(0o755)
     return str(script)
