@@ -183,7 +183,9 @@ class ContainerStack:
             job = failed_job[1]
             said = self.compose.logs("--tail", "1", job)
             raise DemoError(f"{job}: {said.strip() or 'it said nothing'}")
-        raise DemoError(f"the containers did not start: {last_line(started)}")
+        raise DemoError(
+            f"the containers did not start: {last_line(started)} (without: make up STACK=local)"
+        )
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_SECONDS
