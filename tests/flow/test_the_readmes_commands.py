@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -125,7 +126,7 @@ def test_a_client_that_the_readme_registers_gets_the_answer_that_it_names(
 
 
 def test_clean_stops_the_system_and_deletes_its_data(own_stack: LocalStack) -> None:
-    result = run(own_stack, f"{sys.executable} -m demo clean")
+    result = run(own_stack, f"{shlex.quote(sys.executable)} -m demo clean")
 
     assert result.returncode == 0, result.stderr
     assert not own_stack.demo.state.exists()
