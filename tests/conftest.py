@@ -5,11 +5,14 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from demo.compose import why_no_containers
 from shared.settings import SECRETS_DIR_VARIABLE, STATE_DIR_VARIABLE
 from tests.stack import Stack
-from tests.stack.local_stack import local_stack
+from tests.stack.container_stack import ContainerStack, container_stack
+from tests.stack.local_stack import LocalStack, local_stack
 
 OURS = ("AUTH_SERVER_", "RESOURCE_SERVER_", "CLIENT_SERVICE_", "OTEL_", SECRETS_DIR_VARIABLE)
+KINDS = {"local": "processes", "docker": "containers"}
 
 
 def pytest_configure() -> None:
@@ -38,6 +41,9 @@ def started_by(nodeid: str) -> str:
     """Return what the test ``nodeid`` starts, or its file."""
     file = nodeid.partition("::")[0]
     folder, _, name = file.rpartition("/")
+    parameters = nodeid.partition("[")[2].rstrip("]").split("-")
+    if "docker" in parameters or name == "test_the_containers.py":
+        return "a stack of containers"
     if folder.endswith("tests/flow"):
         of_one_stack = {"test_the_five_arrows.py", "test_silent_connections.py"}
         return "a stack" if name in of_one_stack else "a fragile stack"
@@ -50,7 +56,14 @@ def started_by(nodeid: str) -> str:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put what takes longest first, so that no process works on it alone at the end."""
-    first = ("a fragile stack", "a stack", "authorization server", "bank", "client")
+    first = (
+        "a fragile stack",
+        "a stack of containers",
+        "a stack",
+        "authorization server",
+        "bank",
+        "client",
+    )
     items.sort(key=lambda item: first.index(s) if (s := started_by(item.nodeid)) in first else 9)
 
 
@@ -61,12 +74,27 @@ def _a_state_folder_of_its_own(
     monkeypatch.setenv(STATE_DIR_VARIABLE, str(tmp_path_factory.mktemp("state")))
 
 
+@pytest.fixture(scope="session", params=["local", "docker"])
+def stack(request: pytest.FixtureRequest) -> Stack:
+    """A running system that tests share, of either kind: none of them may break it."""
+    running: Stack = request.getfixturevalue(f"stack_of_{KINDS[request.param]}")
+    return running
+
+
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running system that tests share: none of them may break it."""
+def stack_of_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     running = local_stack(tmp_path_factory.mktemp("a stack"))
     try:
         running.demo.up()
         yield running
     finally:
         running.demo.down()
+
+
+@pytest.fixture(scope="session")
+def stack_of_containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerStack]:
+    problem = why_no_containers()
+    if problem:
+        pytest.skip(f"the system cannot run in containers: {problem}")
+    with container_stack(tmp_path_factory.mktemp("a stack of containers")) as running:
+        yield running

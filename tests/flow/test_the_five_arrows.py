@@ -66,7 +66,8 @@ def test_the_token_request_is_the_one_of_the_design(stack: Stack) -> None:
     run = stack.run_once()
 
     request, _, answer = run.events[:3]
-    assert (request.method, request.url) == ("POST", f"{stack.auth_url}/oidc/token")
+    token_url = f"{stack.auth_url_for_services}/oidc/token"
+    assert (request.method, request.url) == ("POST", token_url)
     assert request.parameters is not None
     assert request.parameters["grant_type"] == "client_credentials"
     assert request.parameters["scope"] == "openid"

@@ -50,6 +50,11 @@ class Stack(Protocol):
         ...
 
     @property
+    def auth_url_for_services(self) -> str:
+        """Base URL at which the other services reach the authorization server."""
+        ...
+
+    @property
     def bank_url(self) -> str:
         """Base URL of the bank, which is its resource identifier too."""
         ...

@@ -27,6 +27,11 @@ class LocalStack:
         return self.demo.auth_server.url
 
     @property
+    def auth_url_for_services(self) -> str:
+        """Base URL at which the other services reach the authorization server."""
+        return self.auth_url
+
+    @property
     def bank_url(self) -> str:
         """Base URL of the bank, which is its resource identifier too."""
         return self.demo.resource_server.url

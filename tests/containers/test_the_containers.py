@@ -1,0 +1,265 @@
+"""What only containers can show: who runs as whom, who reaches whom, and where no secret lies."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from docker.models.containers import Container
+
+from demo.container_secrets import make_secrets
+from demo.container_stack import ContainerStack as DemoStack
+from demo.local_stack import Ports
+from shared.identifiers import DEMO_CLIENT
+from tests.stack.container_stack import ContainerStack
+from tests.stack.local_stack import free_ports
+
+SERVICES = ["auth-server", "resource-server", "client-service"]
+ALL = [*SERVICES, "postgres", "openbao"]
+PROJECT_LABEL = "com.docker.compose.project"
+
+FIRST_PROCESS = """
+import json
+lines = open("/proc/1/status").read().splitlines()
+print(json.dumps({name: text.split() for name, _, text in (line.partition(":") for line in lines)}))
+"""
+WRITE = """
+import json, pathlib
+said = {}
+for folder in ("/", "/app", "/app/shared", "/opt/venv", "/run/secrets", "/tmp"):
+    try:
+        (pathlib.Path(folder) / "written").write_text("x")
+        said[folder] = "written"
+    except OSError as error:
+        said[folder] = error.strerror
+print(json.dumps(said))
+"""
+ENVIRONMENTS = """
+import json, pathlib
+files = pathlib.Path("/proc").glob("[0-9]*/environ")
+print(json.dumps({file.parent.name: file.read_text() for file in files}))
+"""
+RESOLVE = """
+import json, socket
+try:
+    print(json.dumps(socket.gethostbyname("openbao")))
+except OSError:
+    print(json.dumps(None))
+"""
+CONNECT = """
+import json, socket, sys
+try:
+    socket.create_connection((sys.argv[1], 8200), timeout=3).close()
+    print(json.dumps(True))
+except OSError:
+    print(json.dumps(False))
+"""
+OPEN_DATABASES = """
+import json, pathlib, sys
+import psycopg
+role = sys.argv[1]
+password = pathlib.Path(f"/run/secrets/{role}_database_password").read_text().strip()
+said = {}
+for database in ("auth_server", "resource_server", "client_service", "postgres", "template1"):
+    try:
+        psycopg.connect(
+            host="postgres", user=role, password=password, dbname=database, connect_timeout=5
+        ).close()
+        said[database] = "open"
+    except psycopg.OperationalError as error:
+        said[database] = "denied" if "permission denied for database" in str(error) else str(error)
+print(json.dumps(said))
+"""
+
+
+@pytest.fixture(scope="session")
+def engine(stack_of_containers: ContainerStack) -> Iterator[docker.DockerClient]:
+    client = docker.from_env()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def containers(
+    engine: docker.DockerClient, stack_of_containers: ContainerStack
+) -> dict[str, Container]:
+    """Those that run, by the name of their service."""
+    label = {"label": f"{PROJECT_LABEL}={stack_of_containers.demo.project}"}
+    found = engine.containers.list(filters=label)
+    return {container.labels["com.docker.compose.service"]: container for container in found}
+
+
+@pytest.fixture(scope="session")
+def secret_texts(stack_of_containers: ContainerStack) -> dict[str, str]:
+    """Every secret of the running system, by what it is."""
+    credentials = stack_of_containers.read_from_vault(DEMO_CLIENT)
+    return stack_of_containers.secrets() | {"the client's": credentials["client_secret"]}
+
+
+def said_in(container: Container, script: str, *arguments: str) -> Any:
+    """Return the JSON that a Python script prints inside a container, as its user."""
+    result = container.exec_run(["python", "-c", script, *arguments])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.output)
+
+
+def held_in(text: str, secret_texts: dict[str, str]) -> list[str]:
+    return [name for name, secret in secret_texts.items() if secret in text]
+
+
+def test_exactly_the_servers_run_and_every_job_has_ended(containers: dict[str, Container]) -> None:
+    assert sorted(containers) == sorted(ALL)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_runs_as_no_root_and_without_any_capability(
+    containers: dict[str, Container], name: str
+) -> None:
+    process = said_in(containers[name], FIRST_PROCESS)
+
+    assert set(process["Uid"]) == {"10001"}
+    assert set(process["Gid"]) == {"10001"}
+    assert {process[kind][0] for kind in ("CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb")} == {
+        "0" * 16
+    }
+    assert process["NoNewPrivs"] == ["1"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_container_is_hardened(containers: dict[str, Container], name: str) -> None:
+    attributes = containers[name].attrs
+    host = attributes["HostConfig"]
+
+    assert attributes["Config"]["User"].partition(":")[0] not in {"", "0", "root"}
+    assert (host["Privileged"], host["ReadonlyRootfs"]) == (False, True)
+    assert (host["CapDrop"], host["CapAdd"] or []) == (["ALL"], [])
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert host["Memory"] > 0
+    assert host["PidsLimit"] > 0
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_can_write_nowhere_but_to_its_memory(
+    containers: dict[str, Container], name: str
+) -> None:
+    said = said_in(containers[name], WRITE)
+
+    assert said.pop("/tmp") == "written"  # noqa: S108 - a folder in the container
+    assert set(said.values()) == {"Read-only file system"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_image_holds_the_code_of_its_service_alone(
+    containers: dict[str, Container], name: str
+) -> None:
+    folders = said_in(containers[name], "import json, os; print(json.dumps(os.listdir('/app')))")
+
+    assert sorted(folders) == sorted(["shared", name.replace("-", "_")])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_process_of_a_service_has_a_secret_in_its_environment(
+    containers: dict[str, Container], secret_texts: dict[str, str], name: str
+) -> None:
+    environments = said_in(containers[name], ENVIRONMENTS)
+
+    assert len(environments) > 2
+    assert "SECRETS_DIR=/run/secrets" in environments["1"]
+    assert held_in(json.dumps(environments), secret_texts) == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_docker_inspect_shows_no_secret_but_the_dev_vaults_own(
+    containers: dict[str, Container], secret_texts: dict[str, str], name: str
+) -> None:
+    container = containers[name]
+    shown = json.dumps([container.attrs, container.image.attrs, container.image.history()])
+
+    assert held_in(shown, secret_texts) == (["openbao.env"] if name == "openbao" else [])
+
+
+def test_no_log_holds_a_secret_but_the_dev_vaults_own(
+    stack_of_containers: ContainerStack, secret_texts: dict[str, str]
+) -> None:
+    stack_of_containers.run_once()
+    stack_of_containers.cli("auth_server", "secrets", "list", DEMO_CLIENT)
+
+    log_of_the_vault = stack_of_containers.demo.compose.logs("openbao")
+    listed = stack_of_containers.demo.compose.do("ps", "--all", "--services").split()
+    logs = stack_of_containers.demo.compose.logs(*(set(listed) - {"openbao"}))
+
+    assert len(listed) == 10
+    assert "bank-reconciler" in logs
+    assert held_in(logs, secret_texts) == []
+    assert held_in(log_of_the_vault, secret_texts) == ["openbao.env"]
+
+
+def test_the_bank_can_neither_resolve_nor_reach_the_vault(containers: dict[str, Container]) -> None:
+    address = said_in(containers["client-service"], RESOLVE)
+    bank = containers["resource-server"]
+
+    assert said_in(containers["client-service"], CONNECT, address) is True
+    assert said_in(bank, RESOLVE) is None
+    assert said_in(bank, CONNECT, address) is False
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_can_open_its_own_database_alone(
+    containers: dict[str, Container], name: str
+) -> None:
+    role = name.replace("-", "_")
+
+    said = said_in(containers[name], OPEN_DATABASES, role)
+
+    assert said.pop(role) == "open"
+    assert set(said.values()) == {"denied"}
+
+
+def test_ports_are_published_for_the_three_services_on_this_machine_alone(
+    containers: dict[str, Container], stack_of_containers: ContainerStack
+) -> None:
+    published = {
+        (name, address["HostIp"], int(address["HostPort"]))
+        for name, container in containers.items()
+        for addresses in container.ports.values()
+        for address in addresses or []
+    }
+
+    assert published == {
+        (service.container, "127.0.0.1", service.port)
+        for service in stack_of_containers.demo.services
+    }
+
+
+@pytest.fixture
+def another_project(engine: docker.DockerClient, tmp_path: Path) -> Iterator[DemoStack]:
+    """All the containers; those that keep data run, as they alone leave something."""
+    another = DemoStack(tmp_path, Ports(*free_ports(3)), f"another-{secrets.token_hex(4)}")
+    make_secrets(another.secrets_folder)
+    try:
+        another.compose.do("up", "--no-start")
+        another.compose.do("up", "--detach", "--wait", "postgres", "openbao")
+        yield another
+    finally:
+        another.delete()
+
+
+def test_docker_compose_down_with_volumes_leaves_nothing_behind(
+    engine: docker.DockerClient, another_project: DemoStack
+) -> None:
+    label = {"label": f"{PROJECT_LABEL}={another_project.project}"}
+    containers = engine.containers.list(all=True, filters=label)
+    mounts = [mount for container in containers for mount in container.attrs["Mounts"]]
+    volumes = {mount["Name"] for mount in mounts if mount["Type"] == "volume"}
+    assert len(containers) == 10
+    assert len(engine.networks.list(filters=label)) == 3
+    assert f"{another_project.project}_databases" in volumes
+
+    another_project.compose.do("down", "--volumes")
+
+    assert engine.containers.list(all=True, filters=label) == []
+    assert engine.networks.list(filters=label) == []
+    assert volumes & {volume.name for volume in engine.volumes.list()} == set()

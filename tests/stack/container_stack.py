@@ -1,0 +1,121 @@
+"""The stack of containers for the tests: the shipped docker-compose.yml as a project of its own."""
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from testcontainers.compose import DockerCompose
+
+from demo.container_secrets import make_secrets
+from demo.container_stack import ContainerStack as DemoStack
+from demo.local_stack import Ports
+from demo.processes import ROOT
+from tests.stack import Run
+from tests.stack.local_stack import free_ports
+
+# It runs in a container like the job that sets the vault up: only there is the root token at hand,
+# and the vault's network has no way out.
+AS_ROOT_OF_THE_VAULT = """
+import json, os, sys
+from pathlib import Path
+from deploy.vault_api import VaultApi
+
+vault = VaultApi(os.environ["VAULT_URL"])
+token = Path("/run/secrets/openbao_environment").read_text().strip().partition("=")[2]
+answers = [vault.do(method, path, token, body) for method, path, body in json.loads(sys.argv[1])]
+print(json.dumps(answers))
+"""
+CLIENTS_POLICY = "sys/policies/acl/client_service"
+
+Question = tuple[str, str, object]
+"""Method, path and body of a request to the vault."""
+
+
+@dataclass(frozen=True)
+class ContainerStack:
+    """Containers; offers what `tests.stack.Stack` says, and more: the Compose project."""
+
+    demo: DemoStack
+
+    @property
+    def auth_url(self) -> str:
+        """Base URL of the authorization server, which is the issuer too."""
+        return self.demo.auth_server.url
+
+    @property
+    def auth_url_for_services(self) -> str:
+        """Base URL at which the other services reach the authorization server."""
+        return "http://auth-server:9000"
+
+    @property
+    def bank_url(self) -> str:
+        """Base URL of the bank, which is its resource identifier too."""
+        return self.demo.resource_server.url
+
+    @property
+    def client_url(self) -> str:
+        """Base URL of the client service."""
+        return self.demo.client_service.url
+
+    def run_once(self, **settings: str) -> Run:
+        """Run the client's job once, in a process of its own, with these settings changed."""
+        run = self.demo.run_once(settings)
+        return Run(run.report, run.events)
+
+    def cli(self, service: str, *arguments: str) -> CompletedProcess[str]:
+        """Run `flask --app SERVICE.app ARGUMENTS` in the container of the service."""
+        return self.demo.flask(service, *arguments)
+
+    def put_into_vault(self, entry: str, fields: Mapping[str, str]) -> None:
+        """Write an entry, and let the client service read it beside those that it could read."""
+        (policy,) = self._ask_vault(("GET", CLIENTS_POLICY, None))
+        allowed = f'path "secret/data/{entry}" {{ capabilities = ["read"] }}\n'
+        self._ask_vault(
+            ("PUT", CLIENTS_POLICY, {"policy": policy["data"]["policy"] + allowed}),
+            ("POST", f"secret/data/{entry}", {"data": dict(fields)}),
+        )
+
+    def read_from_vault(self, entry: str) -> Mapping[str, str]:
+        """Return the fields of an entry."""
+        (answer,) = self._ask_vault(("GET", f"secret/data/{entry}", None))
+        fields: Mapping[str, str] = answer["data"]["data"]
+        return fields
+
+    def logs(self) -> str:
+        """Return everything that the services have logged so far."""
+        return "\n".join(self.demo.logs())
+
+    def secrets(self) -> dict[str, str]:
+        """Return what Compose mounts as secrets, by the name of its file."""
+        files = self.demo.secrets_folder.iterdir()
+        texts = {file.name: file.read_text().strip() for file in files}
+        return {name: text.removeprefix("BAO_DEV_ROOT_TOKEN_ID=") for name, text in texts.items()}
+
+    def _ask_vault(self, *questions: Question) -> list[dict[str, Any]]:
+        command = ("vault-setup", "python", "-c", AS_ROOT_OF_THE_VAULT, json.dumps(questions))
+        said = self.demo.compose.do("run", "--rm", "--no-deps", "-T", *command)
+        answers: list[dict[str, Any]] = json.loads(said)
+        return answers
+
+
+@contextmanager
+def container_stack(folder: Path) -> Iterator[ContainerStack]:
+    """Bring the system up beside any other, on ports that are free now; remove all of it after."""
+    project = f"flow-under-test-{secrets.token_hex(4)}"
+    demo = DemoStack(folder, Ports(*free_ports(3)), project)
+    make_secrets(demo.secrets_folder)
+    # Not its `wait`: for that, a job that has done its work and ended is a failure.
+    compose = DockerCompose(ROOT, "docker-compose.yml", build=True, wait=False)
+    with pytest.MonkeyPatch.context() as environment:  # from there it takes names and values
+        for name, value in {**demo.compose.values, "COMPOSE_PROJECT_NAME": project}.items():
+            environment.setenv(name, value)
+        with compose:
+            for service in demo.services:
+                compose.wait_for(f"{service.url}/readyz")
+            yield ContainerStack(demo)
