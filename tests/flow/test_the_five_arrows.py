@@ -31,7 +31,8 @@ def run_with_its_arrows(location: str) -> dict[str, Any] | None:
     """Return the run once the bank has reported arrow 5; 1 to 3 are only there without a token."""
     run: dict[str, Any] = requests.get(location, timeout=TIMEOUT_SECONDS).json()
     passed = {event["arrow"] for event in run["arrows"] if event["outcome"] == "passed"}
-    return run if passed >= {4, 5} or run["status"] == "failed" else None
+    is_told = run["status"] == "succeeded" and passed >= {4, 5}
+    return run if is_told or run["status"] == "failed" else None
 
 
 def vault_entry_with_wrong_secret(stack: Stack) -> str:

@@ -112,10 +112,22 @@ def container_stack(folder: Path) -> Iterator[ContainerStack]:
     make_secrets(demo.secrets_folder)
     # Not its `wait`: for that, a job that has done its work and ended is a failure.
     compose = DockerCompose(ROOT, "docker-compose.yml", build=True, wait=False)
-    with pytest.MonkeyPatch.context() as environment:  # from there it takes names and values
-        for name, value in {**demo.compose.values, "COMPOSE_PROJECT_NAME": project}.items():
+    values = {**demo.compose.values, "COMPOSE_PROJECT_NAME": project}
+    try:
+        with _environment(values):
+            compose.start()
+        for service in demo.services:
+            compose.wait_for(f"{service.url}/readyz")
+        yield ContainerStack(demo)
+    finally:
+        with _environment(values):
+            compose.stop()
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set the variables from which DockerCompose takes project and ports, for its calls alone."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in values.items():
             environment.setenv(name, value)
-        with compose:
-            for service in demo.services:
-                compose.wait_for(f"{service.url}/readyz")
-            yield ContainerStack(demo)
+        yield
