@@ -16,7 +16,7 @@ from tests.stack.local_stack import LocalStack, local_stack, register_client
 TIMEOUT_SECONDS = 15
 
 
-@pytest.mark.parametrize("name", ["auth_server", "resource_server", "client_service"])
+@pytest.mark.parametrize("name", ["auth_server", "resource_server"])  # the client: below
 def test_a_killed_service_comes_back_with_everything_it_had_acknowledged(
     own_stack: LocalStack, name: str
 ) -> None:
