@@ -69,7 +69,7 @@ LOCK_ONE = $(LOCK) --constraint requirements/development.txt --extra postgresql
 
 lock: .venv/development.installed ## write the hashed locks in requirements/ anew, valid from Python 3.11
 	@$(LOCK) --all-extras --output-file requirements/development.txt
-	@$(LOCK_ONE) --extra auth-server --extra openbao --output-file requirements/auth-server.txt
+	@$(LOCK_ONE) --extra auth-server --extra openbao --extra valkey --output-file requirements/auth-server.txt
 	@$(LOCK_ONE) --extra resource-server --output-file requirements/resource-server.txt
 	@$(LOCK_ONE) --extra client-service --extra openbao --output-file requirements/client-service.txt
 

@@ -28,7 +28,7 @@ def metadata(settings: AuthServerSettings, registry: Registry, keys: SigningKeys
     issuer_path = urlsplit(settings.issuer).path
 
     def scopes() -> list[str]:
-        return [OPENID] * settings.id_tokens + registry.scopes_of_all_resources()
+        return [OPENID] * settings.id_tokens + registry.resources.all_scopes()
 
     @views.get(OAUTH_METADATA_PATH)
     def oauth_metadata() -> Response:

@@ -1,5 +1,6 @@
-"""The tables: clients, their secrets and scopes, resources and their scopes, signing keys.
+"""The tables: clients, their secrets, keys and scopes, resources and their scopes, signing keys.
 
+And what has to be remembered until it ends: assertions that were used, tokens that were revoked.
 Times are whole seconds since 1970, as in the tokens (NumericDate, RFC 7519 §2).
 """
 
@@ -21,6 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 IDENTIFIER_LENGTH = 128
 RESOURCE_LENGTH = 512
 SCOPE_LENGTH = 128
+URI_LENGTH = 2048
 
 
 class Base(DeclarativeBase):
@@ -68,7 +70,12 @@ class ResourceScope(Base):
 
 
 class Client(Base):
-    """A registered client: a machine that asks for tokens in its own name."""
+    """A registered client: a machine that asks for tokens in its own name.
+
+    ``jwks`` or ``jwks_uri`` hold the public keys of one that signs assertions (RFC 7591 §2).
+    ``introspects`` is the resource whose tokens it may look into: it is a resource server then.
+    ``access_token_lifetime_seconds`` None: as the settings have it.
+    """
 
     __tablename__ = "clients"
 
@@ -76,6 +83,10 @@ class Client(Base):
     authentication_method: Mapped[str] = mapped_column(String(64))
     may_have_id_token: Mapped[bool]
     default_resource: Mapped[str | None] = mapped_column(ForeignKey("resources.uri"))
+    access_token_lifetime_seconds: Mapped[int | None]
+    jwks: Mapped[str | None] = mapped_column(Text)
+    jwks_uri: Mapped[str | None] = mapped_column(String(URI_LENGTH))
+    introspects: Mapped[str | None] = mapped_column(ForeignKey("resources.uri"))
     created_at: Mapped[int]
     disabled_at: Mapped[int | None]
 
@@ -98,7 +109,9 @@ class ClientScope(Base):
 class ClientSecret(Base):
     """A secret of a client: its SHA-256, never the secret itself.
 
-    A secret that goes into the vault is stored first and delivered when the vault has it.
+    A secret that goes into the vault is stored first and delivered when the vault has it:
+    ``vault_version`` is then the version of the entry that is to hold it. ``last_used_at`` is
+    noted once a minute at most.
     """
 
     __tablename__ = "client_secrets"
@@ -109,6 +122,8 @@ class ClientSecret(Base):
     created_at: Mapped[int]
     expires_at: Mapped[int | None]
     delivered_at: Mapped[int | None]
+    vault_version: Mapped[int | None]
+    last_used_at: Mapped[int | None]
     revoked_at: Mapped[int | None]
 
 
@@ -126,3 +141,26 @@ class SigningKey(Base):
     encrypted_private_jwk: Mapped[str] = mapped_column(Text)
     created_at: Mapped[int]
     active_from: Mapped[int]
+    revoked_at: Mapped[int | None]
+
+
+class UsedAssertion(Base):
+    """The `jti` of a client assertion that was accepted, kept until the assertion ends.
+
+    ``assertion_hash`` is the SHA-256 of client and `jti` in hexadecimal: a second use of the same
+    one is refused by the primary key, in whichever process it comes (RFC 7523 §3).
+    """
+
+    __tablename__ = "used_assertions"
+
+    assertion_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[int] = mapped_column(index=True)
+
+
+class RevokedToken(Base):
+    """The `jti` of an access token that was revoked, kept until the token ends (decision 7)."""
+
+    __tablename__ = "revoked_tokens"
+
+    jti: Mapped[str] = mapped_column(String(IDENTIFIER_LENGTH), primary_key=True)
+    expires_at: Mapped[int] = mapped_column(index=True)

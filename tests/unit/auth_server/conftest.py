@@ -31,9 +31,9 @@ def seed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     migrate(database, MIGRATIONS)
     clock = Clock()
     registry = Registry(database, clock)
-    registry.add_resource(BANK, ["Read", "Write"], is_default=True)
-    registry.add_resource(LEDGER, ["Append", "Read"], is_default=False)
-    made = registry.add_client(
+    registry.resources.add(BANK, ["Read", "Write"], is_default=True)
+    registry.resources.add(LEDGER, ["Append", "Read"], is_default=False)
+    made = registry.clients.add(
         "worker", authentication_method="client_secret_basic", may_have_id_token=True
     )
     signing_keys(settings, database, clock).published()

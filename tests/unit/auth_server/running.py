@@ -71,7 +71,7 @@ class Running:
         return self.http.post(path, data=body, headers=headers, content_type=content_type)
 
     def command(self, *arguments: str, given: bytes | None = None) -> Any:
-        with mock.patch("auth_server.cli.configure_logging"):
+        with mock.patch("auth_server.cli.group.configure_logging"):
             return self.app.test_cli_runner().invoke(args=arguments, input=given)
 
 

@@ -147,7 +147,7 @@ def test_secrets_are_listed_with_their_states(server: Running) -> None:
     object_of(server, "secrets", "add", "worker", "--lifetime-days", "1")
     object_of(server, "secrets", "revoke", "worker", first)
     server.clock.time += 86400
-    server.parts.registry.add_secret("worker", delivered=False)
+    server.parts.registry.secrets.add("worker", delivered=False)
     states = [row["state"] for row in object_of(server, "secrets", "list", "worker")]
     assert sorted(states) == ["expired", "revoked", "undelivered"]
 

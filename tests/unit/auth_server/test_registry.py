@@ -34,14 +34,14 @@ def clock() -> Clock:
 @pytest.fixture
 def registry(empty_database: Database, clock: Clock) -> Registry:
     registry = Registry(empty_database, clock)
-    registry.add_resource(BANK, ["Read", "Write"], is_default=True)
-    registry.add_resource(LEDGER, ["Append", "Read"], is_default=False)
+    registry.resources.add(BANK, ["Read", "Write"], is_default=True)
+    registry.resources.add(LEDGER, ["Append", "Read"], is_default=False)
     return registry
 
 
 def add(registry: Registry, client_id: str = "worker", **more: object) -> NewSecret:
     values = {"authentication_method": "client_secret_basic", "may_have_id_token": True}
-    return registry.add_client(client_id, **{**values, **more})  # type: ignore[arg-type]
+    return registry.clients.add(client_id, **{**values, **more})  # type: ignore[arg-type]
 
 
 def test_a_secret_has_a_prefix_a_checksum_and_no_other_characters() -> None:
@@ -56,31 +56,31 @@ def test_a_client_without_named_scopes_has_all_of_the_default_resource(
     registry: Registry,
 ) -> None:
     add(registry)
-    assert registry.client("worker").rights.scopes == {BANK: ("Read", "Write")}
+    assert registry.clients.get("worker").rights.scopes == {BANK: ("Read", "Write")}
 
 
 def test_named_scopes_come_in_the_order_of_the_resource(registry: Registry) -> None:
     add(registry, scopes=["Write", "Read"])
-    assert registry.client("worker").rights.scopes == {BANK: ("Read", "Write")}
+    assert registry.clients.get("worker").rights.scopes == {BANK: ("Read", "Write")}
 
 
 def test_a_client_of_two_resources_has_the_first_as_its_default(registry: Registry) -> None:
     add(registry, resources=[LEDGER, BANK], scopes=["Read", "Append"])
-    rights = registry.client("worker").rights
+    rights = registry.clients.get("worker").rights
     assert rights.default_resource == LEDGER
     assert rights.scopes == {BANK: ("Read",), LEDGER: ("Append", "Read")}
 
 
 def test_a_client_without_scopes_may_not_use_the_grant(registry: Registry) -> None:
     add(registry, scopes=[])
-    client = registry.client("worker")
+    client = registry.clients.get("worker")
     assert (client.rights.scopes, client.check_grant_type("client_credentials")) == ({}, False)
 
 
 def test_a_client_is_found_with_the_hashes_of_its_live_secrets(registry: Registry) -> None:
     first = add(registry)
-    second = registry.add_secret("worker", expires_at=5000)
-    hashes = {one.secret_hash: one.expires_at for one in registry.client("worker").secrets}
+    second = registry.secrets.add("worker", expires_at=5000)
+    hashes = {one.secret_hash: one.expires_at for one in registry.clients.get("worker").secrets}
     assert hashes == {secret_hash(first.secret): None, secret_hash(second.secret): 5000}
 
 
@@ -123,7 +123,7 @@ def test_an_unknown_scope_is_refused_with_those_there_are(registry: Registry) ->
 def test_a_client_that_was_refused_is_not_registered(registry: Registry) -> None:
     with pytest.raises(RegistryError):
         add(registry, scopes=["Admin"])
-    assert registry.clients() == []
+    assert registry.clients.all() == []
 
 
 def test_an_unknown_resource_is_refused(registry: Registry) -> None:
@@ -138,94 +138,94 @@ def test_without_a_default_resource_a_client_has_to_name_one(empty_database: Dat
 
 def test_a_disabled_client_keeps_its_first_time(registry: Registry, clock: Clock) -> None:
     add(registry)
-    registry.disable_client("worker")
+    registry.clients.disable("worker")
     clock.time += 50
-    registry.disable_client("worker")
-    assert registry.clients()[0].disabled_at == 1000
-    assert registry.client("worker").is_disabled is True
+    registry.clients.disable("worker")
+    assert registry.clients.all()[0].disabled_at == 1000
+    assert registry.clients.get("worker").is_disabled is True
 
 
 @pytest.mark.parametrize("client_id", ["nobody", "a\x00b"])
 def test_a_command_on_an_unknown_client_is_refused(registry: Registry, client_id: str) -> None:
     with pytest.raises(RegistryError, match="no client"):
-        registry.disable_client(client_id)
+        registry.clients.disable(client_id)
     with pytest.raises(RegistryError, match="no client"):
-        registry.secrets(client_id)
+        registry.secrets.all_of(client_id)
 
 
 def test_a_third_live_secret_is_refused_with_what_to_do(registry: Registry) -> None:
     first = add(registry)
-    registry.add_secret("worker")
+    registry.secrets.add("worker")
     with pytest.raises(RegistryError, match="secrets revoke worker ") as refused:
-        registry.add_secret("worker")
+        registry.secrets.add("worker")
     assert first.secret not in str(refused.value)
 
 
 def test_an_expired_secret_makes_room(registry: Registry, clock: Clock) -> None:
     add(registry, expires_at=1010)
-    registry.add_secret("worker")
+    registry.secrets.add("worker")
     clock.time = 1010
-    assert registry.add_secret("worker").client_id == "worker"
+    assert registry.secrets.add("worker").client_id == "worker"
 
 
 def test_a_revoked_secret_makes_room_and_is_found_no_more(registry: Registry) -> None:
     first = add(registry)
-    second = registry.add_secret("worker")
-    registry.revoke_secret("worker", first.secret_id)
-    hashes = [one.secret_hash for one in registry.client("worker").secrets]
+    second = registry.secrets.add("worker")
+    registry.secrets.revoke("worker", first.secret_id)
+    hashes = [one.secret_hash for one in registry.clients.get("worker").secrets]
     assert hashes == [secret_hash(second.secret)]
-    assert registry.add_secret("worker").client_id == "worker"
+    assert registry.secrets.add("worker").client_id == "worker"
 
 
 def test_a_secret_that_never_reached_the_vault_ends_with_the_next(registry: Registry) -> None:
     lost = add(registry, delivered=False)
-    registry.add_secret("worker")
-    states = {one.secret_id: one.revoked_at for one in registry.secrets("worker")}
+    registry.secrets.add("worker")
+    states = {one.secret_id: one.revoked_at for one in registry.secrets.all_of("worker")}
     assert states[lost.secret_id] == 1000
 
 
 def test_a_delivered_secret_lives_on_beside_the_next(registry: Registry) -> None:
     first = add(registry, delivered=False)
-    registry.mark_delivered(first.secret_id)
-    registry.add_secret("worker")
-    assert [one.revoked_at for one in registry.secrets("worker")] == [None, None]
+    registry.secrets.mark_delivered(first.secret_id)
+    registry.secrets.add("worker")
+    assert [one.revoked_at for one in registry.secrets.all_of("worker")] == [None, None]
 
 
 def test_a_secret_that_ended_meanwhile_can_not_be_marked_as_delivered(registry: Registry) -> None:
     lost = add(registry, delivered=False)
-    registry.add_secret("worker")
+    registry.secrets.add("worker")
     with pytest.raises(RegistryError, match="ended by another command"):
-        registry.mark_delivered(lost.secret_id)
+        registry.secrets.mark_delivered(lost.secret_id)
 
 
 @pytest.mark.parametrize("secret_id", ["unknown", "a\x00b"])
 def test_a_secret_that_is_not_there_can_not_be_revoked(registry: Registry, secret_id: str) -> None:
     add(registry)
     with pytest.raises(RegistryError, match="secrets list"):
-        registry.revoke_secret("worker", secret_id)
+        registry.secrets.revoke("worker", secret_id)
 
 
 def test_another_clients_secret_can_not_be_revoked(registry: Registry) -> None:
     add(registry)
     other = add(registry, "other")
     with pytest.raises(RegistryError, match="no secret"):
-        registry.revoke_secret("worker", other.secret_id)
+        registry.secrets.revoke("worker", other.secret_id)
 
 
 def test_a_resource_with_the_same_scopes_is_there_already_and_that_is_fine(
     registry: Registry,
 ) -> None:
-    assert registry.add_resource(BANK, ["Write", "Read"], is_default=False) is False
+    assert registry.resources.add(BANK, ["Write", "Read"], is_default=False) is False
 
 
 def test_a_resource_with_other_scopes_is_refused(registry: Registry) -> None:
     with pytest.raises(AlreadyRegisteredError, match="Read Write"):
-        registry.add_resource(BANK, ["Read"], is_default=False)
+        registry.resources.add(BANK, ["Read"], is_default=False)
 
 
 def test_a_new_default_takes_the_place_of_the_old(registry: Registry) -> None:
-    registry.add_resource(LEDGER, ["Append", "Read"], is_default=True)
-    defaults = {resource.uri: resource.is_default for resource, _ in registry.resources()}
+    registry.resources.add(LEDGER, ["Append", "Read"], is_default=True)
+    defaults = {resource.uri: resource.is_default for resource, _ in registry.resources.all()}
     assert defaults == {BANK: False, LEDGER: True}
 
 
@@ -237,11 +237,11 @@ def test_a_new_default_takes_the_place_of_the_old(registry: Registry) -> None:
 )  # fmt: skip
 def test_a_bad_resource_is_refused(registry: Registry, uri: str, scopes: list[str]) -> None:
     with pytest.raises(RegistryError):
-        registry.add_resource(uri, scopes, is_default=False)
+        registry.resources.add(uri, scopes, is_default=False)
 
 
 def test_every_scope_is_listed_once(registry: Registry) -> None:
-    assert registry.scopes_of_all_resources() == ["Read", "Write", "Append"]
+    assert registry.resources.all_scopes() == ["Read", "Write", "Append"]
 
 
 def test_a_revoked_secret_is_not_live() -> None:
@@ -251,4 +251,4 @@ def test_a_revoked_secret_is_not_live() -> None:
 def test_a_new_secret_is_not_in_a_repr(registry: Registry) -> None:
     made = add(registry)
     assert made.secret not in repr(made)
-    assert secret_hash(made.secret) not in repr(registry.client("worker"))
+    assert secret_hash(made.secret) not in repr(registry.clients.get("worker"))

@@ -81,7 +81,7 @@ def test_where_id_tokens_are_off_openid_is_invalid_scope(make: Callable[..., Run
 
 def test_the_resource_that_was_asked_for_is_the_audience(server: Running) -> None:
     server.command("clients", "add", "auditor", "--resource", LEDGER, "--resource", BANK)
-    made = server.parts.registry.add_secret("auditor")
+    made = server.parts.registry.secrets.add("auditor")
     basic = server.basic("auditor", made.secret)
     answer = server.ask(("resource", BANK), ("scope", "Read"), authorization=basic).get_json()
     assert decoded(server, answer["access_token"]).claims["aud"] == BANK
@@ -100,19 +100,19 @@ def test_arrows_2_and_3_pass(server: Running, caplog: pytest.LogCaptureFixture) 
 
 def test_a_client_without_api_scopes_is_unauthorized(server: Running) -> None:
     server.command("clients", "add", "looker", "--no-scope")
-    made = server.parts.registry.add_secret("looker")
+    made = server.parts.registry.secrets.add("looker")
     response = server.ask(authorization=server.basic("looker", made.secret))
     assert error_of(response) == (400, "unauthorized_client")
 
 
 def test_a_disabled_client_is_invalid_client(server: Running) -> None:
-    server.parts.registry.disable_client("worker")
+    server.parts.registry.clients.disable("worker")
     assert error_of(server.ask()) == (401, "invalid_client")
 
 
 def test_a_revoked_secret_is_invalid_client(server: Running) -> None:
     registry = server.parts.registry
-    registry.revoke_secret("worker", registry.secrets("worker")[0].secret_id)
+    registry.secrets.revoke("worker", registry.secrets.all_of("worker")[0].secret_id)
     assert error_of(server.ask()) == (401, "invalid_client")
 
 

@@ -1,0 +1,117 @@
+"""`flask --app auth_server.app clients …`."""
+
+from collections.abc import Callable
+
+import click
+
+from auth_server.cli.credentials import end_after, hand_over, lifetime, to_vault
+from auth_server.cli.group import CommandGroup
+from auth_server.cli.output import as_json, print_object, print_rows
+from auth_server.client_authentication import METHODS
+from auth_server.models import Client
+from auth_server.registry import RegisteredClient, Registry
+from shared.vault import Vault
+
+
+def clients_group(registry: Registry, vault: Vault, now: Callable[[], float]) -> CommandGroup:
+    """Return the commands for the clients."""
+    group = CommandGroup("clients", help="The clients that may ask for tokens.")
+
+    @group.command("add")
+    @click.argument("name")
+    @click.option("--scope", "scopes", multiple=True, help="A scope it may have; none: all.")
+    @click.option("--no-scope", is_flag=True, help="No scope at all: it may have no token.")
+    @click.option(
+        "--resource", "resources", multiple=True, help="Of which resource; none: default."
+    )
+    @click.option("--auth-method", type=click.Choice(METHODS), default=METHODS[0])
+    @click.option("--no-id-token", is_flag=True, help="Refuse it `openid`.")
+    @lifetime
+    @to_vault
+    @as_json
+    def add(
+        name: str,
+        scopes: tuple[str, ...],
+        no_scope: bool,
+        resources: tuple[str, ...],
+        auth_method: str,
+        no_id_token: bool,
+        lifetime_days: int | None,
+        to_vault: str | None,
+        as_json: bool,
+    ) -> None:
+        """Register a client called NAME, which is its client_id, and make its first secret."""
+        if no_scope and scopes:
+            raise click.UsageError("--scope and --no-scope exclude each other")
+        made = registry.clients.add(
+            name,
+            resources=resources,
+            scopes=() if no_scope else scopes or None,
+            authentication_method=auth_method,
+            may_have_id_token=not no_id_token,
+            expires_at=end_after(lifetime_days, now),
+            delivered=to_vault is None,
+        )
+        client = registry.clients.get(name)
+        hand_over(registry, vault, made, to_vault, as_json, _client_object(client))
+
+    @group.command("list")
+    @as_json
+    def list_(as_json: bool) -> None:
+        """List the clients."""
+        print_rows([_client_row(client) for client in registry.clients.all()], as_json)
+
+    @group.command("show")
+    @click.argument("name")
+    @as_json
+    def show(name: str, as_json: bool) -> None:
+        """Show what a client may have."""
+        client = registry.clients.get(name)
+        print_object({**_client_object(client), "disabled": client.is_disabled}, as_json)
+
+    @group.command("grant")
+    @click.argument("name")
+    @click.option("--scope", "scopes", multiple=True, help="A scope it may have; none: all.")
+    @click.option("--resource", help="Of which resource; none: the default one.")
+    @click.option("--default", "is_default", is_flag=True, help="For requests that name none.")
+    @as_json
+    def grant(
+        name: str, scopes: tuple[str, ...], resource: str | None, is_default: bool, as_json: bool
+    ) -> None:
+        """Let a client have further scopes of a resource; it keeps what it has."""
+        registry.clients.grant(
+            name, resource=resource, scopes=scopes or None, is_default=is_default
+        )
+        print_object(_client_object(registry.clients.get(name)), as_json)
+
+    @group.command("disable")
+    @click.argument("name")
+    @as_json
+    def disable(name: str, as_json: bool) -> None:
+        """Let a client have no more tokens; those it has live until they expire."""
+        registry.clients.disable(name)
+        print_object({"client_id": name, "disabled": True}, as_json)
+
+    return group
+
+
+def _client_object(client: RegisteredClient) -> dict[str, object]:
+    rights = client.rights
+    return {
+        "client_id": client.client_id,
+        "token_endpoint_auth_method": client.authentication_method,
+        "scope": " ".join(rights.scopes.get(rights.default_resource or "", ())),
+        "default_resource": rights.default_resource,
+        "scopes": {resource: list(names) for resource, names in rights.scopes.items()},
+        "id_token": rights.may_have_id_token,
+    }
+
+
+def _client_row(client: Client) -> dict[str, object]:
+    return {
+        "client_id": client.client_id,
+        "token_endpoint_auth_method": client.authentication_method,
+        "default_resource": client.default_resource,
+        "id_token": client.may_have_id_token,
+        "disabled": client.disabled_at is not None,
+    }

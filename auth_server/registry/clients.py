@@ -1,0 +1,134 @@
+"""The clients: which machines may ask for tokens, and what each may have."""
+
+from collections.abc import Callable, Iterable
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from auth_server.models import Client, ClientScope, Resource
+from auth_server.registry.client_secrets import NewSecret, insert_secret, locked_client
+from auth_server.registry.errors import AlreadyRegisteredError, RegistryError, UnknownClientError
+from auth_server.registry.registered_client import RegisteredClient, find_client
+from auth_server.registry.resources import default_resource, scopes_of
+from shared.database import Database
+from shared.identifiers import is_identifier
+
+
+class Clients:
+    """Registers clients, lists them, and changes what each may have."""
+
+    def __init__(self, database: Database, now: Callable[[], float]) -> None:
+        self._database = database
+        self._now = now
+
+    def add(
+        self,
+        client_id: str,
+        *,
+        resources: Iterable[str] = (),
+        scopes: Iterable[str] | None = None,
+        authentication_method: str,
+        may_have_id_token: bool,
+        expires_at: int | None = None,
+        delivered: bool = True,
+    ) -> NewSecret:
+        """Register a client with a first secret.
+
+        ``resources`` are those its scopes are of, its default one first; none: the default
+        resource. ``scopes`` None: all the scopes of these resources.
+        ``delivered`` False: the secret is yet to be put into the vault.
+        """
+        if not is_identifier(client_id):
+            raise RegistryError(
+                "a client's name is 1 to 128 letters, digits, '-' and '_', so that it can be taken "
+                "neither for a URL nor for a person (RFC 9700 §4.15)"
+            )
+        try:
+            with self._database.writing() as session:
+                if session.get(Client, client_id) is not None:
+                    raise AlreadyRegisteredError(f"the client {client_id} is registered already")
+                wanted = None if scopes is None else set(scopes)
+                granted = _client_scopes(session, client_id, list(resources), wanted)
+                client = Client(
+                    client_id=client_id,
+                    authentication_method=authentication_method,
+                    may_have_id_token=may_have_id_token,
+                    default_resource=granted[0].resource if granted else None,
+                    created_at=int(self._now()),
+                )
+                session.add(client)
+                session.flush()
+                session.add_all(granted)
+                return insert_secret(
+                    session, client_id, expires_at, delivered=delivered, now=int(self._now())
+                )
+        except IntegrityError as error:  # another process was faster
+            raise AlreadyRegisteredError(f"the client {client_id} is registered already") from error
+
+    def grant(
+        self,
+        client_id: str,
+        *,
+        resource: str | None = None,
+        scopes: Iterable[str] | None = None,
+        is_default: bool = False,
+    ) -> None:
+        """Let a client have scopes of a resource besides what it has; twice is fine.
+
+        ``resource`` None: the default one. ``scopes`` None: all of its. With ``is_default``, or
+        where the client had no scope yet, it becomes the client's default resource.
+        """
+        with self._database.writing() as session:
+            client = locked_client(session, client_id)
+            uris = [] if resource is None else [resource]
+            granted = _client_scopes(
+                session, client_id, uris, None if scopes is None else {*scopes}
+            )
+            for row in granted:
+                session.merge(row)
+            if granted and (is_default or client.default_resource is None):
+                client.default_resource = granted[0].resource
+
+    def all(self) -> list[Client]:
+        """Return the clients by name."""
+        with self._database.reading() as session:
+            return list(session.scalars(select(Client).order_by(Client.client_id)))
+
+    def get(self, client_id: str) -> RegisteredClient:
+        """Return the client; raise RegistryError where there is none."""
+        found = find_client(self._database, client_id)
+        if found is None:
+            raise UnknownClientError(client_id)
+        return found
+
+    def disable(self, client_id: str) -> None:
+        """Let the client have no more tokens; those it has stay valid until they expire."""
+        with self._database.writing() as session:
+            client = locked_client(session, client_id)
+            client.disabled_at = client.disabled_at or int(self._now())
+
+
+def _client_scopes(
+    session: Session, client_id: str, resources: list[str], wanted: set[str] | None
+) -> list[ClientScope]:
+    """Return the rows of a new client's scopes, those of its default resource first."""
+    if wanted is not None and not wanted:
+        return []
+    uris = resources or [default_resource(session)]
+    offered = []
+    for uri in dict.fromkeys(uris):
+        if session.get(Resource, uri) is None:
+            raise RegistryError(f"no resource {uri!r} is registered: see `resources list`")
+        offered += [(uri, scope) for scope in scopes_of(session, uri)]
+    unknown = (wanted or set()) - {scope for _, scope in offered}
+    if unknown:
+        raise RegistryError(
+            f"{', '.join(uris)} has no scope {sorted(unknown)[0]!r}: it has "
+            f"{', '.join(dict.fromkeys(scope for _, scope in offered))}"
+        )
+    return [
+        ClientScope(client_id=client_id, resource=uri, scope=scope)
+        for uri, scope in offered
+        if wanted is None or scope in wanted
+    ]

@@ -1,0 +1,93 @@
+"""What a token request reads of a client, all in one query."""
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import and_, bindparam, select
+
+from auth_server.models import Client, ClientScope, ClientSecret, ResourceScope
+from auth_server.scope_policy import ClientRights
+from shared.database import Database
+from shared.identifiers import is_identifier
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSecret:
+    """A secret that is not revoked: its SHA-256 in hexadecimal, and its end, if it has one."""
+
+    secret_hash: str = field(repr=False)
+    expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredClient:
+    """What a token request needs to know of a client; Authlib's grant asks it for its right."""
+
+    client_id: str
+    authentication_method: str
+    is_disabled: bool
+    rights: ClientRights
+    secrets: tuple[LiveSecret, ...] = field(repr=False)
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        """Tell whether the client may use this server's one grant.
+
+        A token needs an audience, and an audience needs a scope that means something to it
+        (RFC 9068 §2.2.3): a client without any API scope may have no token at all.
+        """
+        return grant_type == "client_credentials" and bool(self.rights.scopes)
+
+
+_CLIENT = (
+    select(
+        Client.client_id,
+        Client.authentication_method,
+        Client.may_have_id_token,
+        Client.disabled_at,
+        Client.default_resource,
+        ClientSecret.secret_hash,
+        ClientSecret.expires_at,
+        ResourceScope.resource,
+        ResourceScope.scope,
+    )
+    .outerjoin(
+        ClientSecret,
+        and_(ClientSecret.client_id == Client.client_id, ClientSecret.revoked_at.is_(None)),
+    )
+    .outerjoin(ClientScope, ClientScope.client_id == Client.client_id)
+    .outerjoin(
+        ResourceScope,
+        and_(
+            ResourceScope.resource == ClientScope.resource,
+            ResourceScope.scope == ClientScope.scope,
+        ),
+    )
+    .where(Client.client_id == bindparam("client_id"))
+    .order_by(ResourceScope.resource, ResourceScope.position)
+)
+
+
+def find_client(database: Database, client_id: str) -> RegisteredClient | None:
+    """Return the client with its live secrets and its scopes, all in one read."""
+    if not is_identifier(client_id):
+        return None
+    with database.reading() as session:
+        rows = session.execute(_CLIENT, {"client_id": client_id}).all()
+    if not rows:
+        return None
+    live = {row.secret_hash: row.expires_at for row in rows if row.secret_hash}
+    scopes: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row.scope is not None:
+            scopes.setdefault(row.resource, {})[row.scope] = None
+    first = rows[0]
+    return RegisteredClient(
+        client_id=first.client_id,
+        authentication_method=first.authentication_method,
+        is_disabled=first.disabled_at is not None,
+        rights=ClientRights(
+            scopes={resource: tuple(names) for resource, names in scopes.items()},
+            default_resource=first.default_resource,
+            may_have_id_token=first.may_have_id_token,
+        ),
+        secrets=tuple(LiveSecret(*secret) for secret in live.items()),
+    )
