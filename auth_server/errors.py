@@ -7,16 +7,15 @@ from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import errors
 from flask import Flask, Response, json, request
 from gunicorn.http.errors import ParseException
-from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
 from shared.arrows import refused
+from shared.database_outage import answer_outages
 from shared.identifiers import TOKEN_PATH
 
 log = logging.getLogger(__name__)
 
 CHALLENGE = 'Basic realm="token endpoint", charset="UTF-8"'
-RETRY_AFTER_SECONDS = 5
 
 # RFC 6749 §5.2 has no code for what HTTP refuses by itself; `invalid_request` ("otherwise
 # malformed") is the nearest for what the caller did, and these for the rest.
@@ -64,8 +63,8 @@ def register_error_handlers(app: Flask) -> None:
     app.register_error_handler(OAuth2Error, refusal)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(ParseException, _broken_body)
-    app.register_error_handler(OperationalError, _database_error)
     app.register_error_handler(Exception, _bug)
+    answer_outages(app, _unavailable)
 
 
 def _http_error(error: HTTPException) -> Response:
@@ -79,11 +78,8 @@ def _broken_body(_error: ParseException) -> Response:
     return _answer(HTTPStatus.BAD_REQUEST, "The body is broken.")
 
 
-def _database_error(error: OperationalError) -> Response:
-    log.error("the database does not answer: %s", type(error.orig).__name__)
-    response = _answer(HTTPStatus.SERVICE_UNAVAILABLE, "Try again in a moment.")
-    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return response
+def _unavailable() -> Response:
+    return _answer(HTTPStatus.SERVICE_UNAVAILABLE, "Try again in a moment.")
 
 
 def _bug(error: Exception) -> Response:

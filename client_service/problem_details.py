@@ -1,13 +1,11 @@
 """The errors of the client service as problem details (RFC 9457)."""
 
-import logging
 from http import HTTPStatus
 
 from flask import Flask, Response, json
-from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-log = logging.getLogger(__name__)
+from shared.database_outage import answer_outages
 
 MEDIA_TYPE = "application/problem+json"
 DATABASE_AWAY = "the database does not answer now"
@@ -19,7 +17,7 @@ def answer_with_problem_details(app: Flask) -> None:
     An exception that nobody caught is logged by Flask and comes here as a 500.
     """
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(SQLAlchemyError, _database_error)
+    answer_outages(app, _database_away)
 
 
 def problem(status: int, detail: str | None, **members: object) -> Response:
@@ -38,8 +36,5 @@ def _http_error(error: HTTPException) -> Response:
     return answer
 
 
-def _database_error(error: SQLAlchemyError) -> Response:
-    log.error("database: %s", type(error).__name__)
-    answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, DATABASE_AWAY)
-    answer.headers["Retry-After"] = "2"
-    return answer
+def _database_away() -> Response:
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, DATABASE_AWAY)

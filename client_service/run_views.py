@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import logging
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -27,8 +26,7 @@ from client_service.runs import Trigger, find_run, latest_runs, run_fields
 from client_service.schedule import Schedule
 from client_service.worker import Worker
 from shared.database import Database
-
-log = logging.getLogger(__name__)
+from shared.database_outage import unavailable
 
 STYLE = (Path(__file__).parent / "templates" / "runs.css").read_text("utf-8")
 STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -50,8 +48,7 @@ def run_views(
         try:
             runs = [run_fields(run) for run in latest_runs(database)]
         except SQLAlchemyError as error:
-            log.error("database: %s", type(error).__name__)
-            return _page(503, runs=[], problem=DATABASE_AWAY)
+            return unavailable(error, lambda: _page(503, runs=[], problem=DATABASE_AWAY))
         return _page(200, runs=runs, problem=None)
 
     @views.get("/runs")

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from threading import Event, Thread
 
 from opentelemetry.sdk.trace import TracerProvider
+from sqlalchemy.exc import SQLAlchemyError
 
 from client_service.bank_answers import BankError
 from client_service.bank_client import BankClient
@@ -13,6 +14,7 @@ from client_service.reconciliation import Reconciliation, reconcile
 from client_service.runs import Outcome, RunStatus
 from client_service.schedule import Lease, LeaseLostError, Schedule
 from client_service.token_messages import TokenError
+from shared.database_outage import is_outage
 from shared.service_logging import redacted
 from shared.tracing import current_trace_id, span
 
@@ -63,7 +65,10 @@ class Worker:
     def _work_and_log(self, lease: Lease) -> None:
         try:
             self.work(lease)
-        except Exception:
+        except Exception as error:
+            if isinstance(error, SQLAlchemyError) and is_outage(error):
+                log.error("run %s is cut off: the database does not answer now", lease.run_id)
+                return
             log.exception("run %s ended in an error nobody expected", lease.run_id)
 
     def _outcome(self, lease: Lease) -> Outcome:

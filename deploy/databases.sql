@@ -10,6 +10,15 @@ CREATE ROLE auth_server LOGIN PASSWORD :'auth_server_password';
 CREATE ROLE resource_server LOGIN PASSWORD :'resource_server_password';
 CREATE ROLE client_service LOGIN PASSWORD :'client_service_password';
 
+-- What another holds is waited for as long as on SQLite; a client that vanished within its
+-- transaction holds nothing for long.
+ALTER ROLE auth_server SET lock_timeout = '10s';
+ALTER ROLE resource_server SET lock_timeout = '10s';
+ALTER ROLE client_service SET lock_timeout = '10s';
+ALTER ROLE auth_server SET idle_in_transaction_session_timeout = '30s';
+ALTER ROLE resource_server SET idle_in_transaction_session_timeout = '30s';
+ALTER ROLE client_service SET idle_in_transaction_session_timeout = '30s';
+
 CREATE DATABASE auth_server OWNER auth_server;
 CREATE DATABASE resource_server OWNER resource_server;
 CREATE DATABASE client_service OWNER client_service;

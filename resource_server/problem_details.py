@@ -1,18 +1,14 @@
 """The bank's own errors as problem details (RFC 9457); the token's are in token_validation.py."""
 
-import logging
 from http import HTTPStatus
 from typing import Final
 
 from flask import Flask, Response, json
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import HTTPException
 
-log = logging.getLogger(__name__)
+from shared.database_outage import answer_outages
 
 MEDIA_TYPE: Final = "application/problem+json"
-RETRY_AFTER_SECONDS: Final = 2
 
 
 def answer_with_problem_details(app: Flask) -> None:
@@ -21,8 +17,7 @@ def answer_with_problem_details(app: Flask) -> None:
     An exception that nobody caught is logged by Flask and comes here as a 500.
     """
     app.register_error_handler(HTTPException, _http_error)
-    for error in (OperationalError, InterfaceError, PoolTimeoutError):
-        app.register_error_handler(error, _database_away)
+    answer_outages(app, _database_away)
 
 
 def problem(status: int, detail: str | None) -> Response:
@@ -43,9 +38,5 @@ def _http_error(error: HTTPException) -> Response:
     return answer
 
 
-def _database_away(error: SQLAlchemyError) -> Response:
-    """Answer that the bank cannot work now. The log gets the cause, but no statement's values."""
-    log.error("database: %s: %s", type(error).__name__, getattr(error, "orig", error))
-    answer = problem(HTTPStatus.SERVICE_UNAVAILABLE, "the bank's database does not answer now")
-    answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return answer
+def _database_away() -> Response:
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "the bank's database does not answer now")

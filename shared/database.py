@@ -17,6 +17,16 @@ from sqlalchemy.orm import Session
 from shared.health import NotReadyError
 
 BUSY_TIMEOUT_SECONDS = 10
+POSTGRESQL_PATIENCE = {
+    "connect_timeout": "3",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",  # milliseconds
+}
+"""What libpq waits for, in seconds: by its defaults a server that vanished holds us up for hours.
+
+It does not bound a server that takes in a statement and never answers it."""
 WRITES = "sqlite_writes"
 
 
@@ -60,13 +70,20 @@ def with_password(url: str, password: SecretStr | None) -> URL:
 
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        return _pooled_engine(url)
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _pooled_engine(url: URL) -> Engine:
+    """Return an engine that notices at each use of a connection that it has ended."""
+    if url.get_driver_name() in {"psycopg", "psycopg2"}:
+        url = url.set(query={**POSTGRESQL_PATIENCE, **url.query})  # what the URL says comes first
+    return create_engine(url, pool_pre_ping=True, pool_timeout=BUSY_TIMEOUT_SECONDS)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:

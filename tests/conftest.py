@@ -12,6 +12,8 @@ from tests.stack.container_stack import ContainerStack, container_stack
 from tests.stack.local_stack import LocalStack, local_stack
 
 OURS = ("AUTH_SERVER_", "RESOURCE_SERVER_", "CLIENT_SERVICE_", "OTEL_", SECRETS_DIR_VARIABLE)
+HEALED = "seconds until healed"
+"""The property in which a test records how long the system took to heal."""
 KINDS = {"local": "processes", "docker": "containers"}
 
 
@@ -44,6 +46,8 @@ def started_by(nodeid: str) -> str:
     parameters = nodeid.partition("[")[2].rstrip("]").split("-")
     if "docker" in parameters or name == "test_the_containers.py":
         return "a stack of containers"
+    if name in {"test_faults.py", "test_postgresql_restarts.py"}:
+        return "a fragile stack of containers"
     if folder.endswith("tests/flow"):
         of_one_stack = {"test_the_five_arrows.py", "test_silent_connections.py"}
         return "a stack" if name in of_one_stack else "a fragile stack"
@@ -57,6 +61,7 @@ def started_by(nodeid: str) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put what takes longest first, so that no process works on it alone at the end."""
     first = (
+        "a fragile stack of containers",
         "a fragile stack",
         "a stack of containers",
         "a stack",
@@ -65,6 +70,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "client",
     )
     items.sort(key=lambda item: first.index(s) if (s := started_by(item.nodeid)) in first else 9)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell how long the system took to heal, of each fault that a test put right."""
+    for report in terminalreporter.getreports("passed"):
+        for seconds in (value for name, value in report.user_properties if name == HEALED):
+            test = report.nodeid.rpartition("::")[2]
+            terminalreporter.write_line(f"healed after {seconds:5.1f} s: {test}")
 
 
 @pytest.fixture(autouse=True)

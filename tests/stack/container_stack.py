@@ -74,16 +74,16 @@ class ContainerStack:
 
     def put_into_vault(self, entry: str, fields: Mapping[str, str]) -> None:
         """Write an entry, and let the client service read it beside those that it could read."""
-        (policy,) = self._ask_vault(("GET", CLIENTS_POLICY, None))
+        (policy,) = self.ask_vault(("GET", CLIENTS_POLICY, None))
         allowed = f'path "secret/data/{entry}" {{ capabilities = ["read"] }}\n'
-        self._ask_vault(
+        self.ask_vault(
             ("PUT", CLIENTS_POLICY, {"policy": policy["data"]["policy"] + allowed}),
             ("POST", f"secret/data/{entry}", {"data": dict(fields)}),
         )
 
     def read_from_vault(self, entry: str) -> Mapping[str, str]:
         """Return the fields of an entry."""
-        (answer,) = self._ask_vault(("GET", f"secret/data/{entry}", None))
+        (answer,) = self.ask_vault(("GET", f"secret/data/{entry}", None))
         fields: Mapping[str, str] = answer["data"]["data"]
         return fields
 
@@ -97,7 +97,8 @@ class ContainerStack:
         texts = {file.name: file.read_text().strip() for file in files}
         return {name: text.removeprefix("BAO_DEV_ROOT_TOKEN_ID=") for name, text in texts.items()}
 
-    def _ask_vault(self, *questions: Question) -> list[dict[str, Any]]:
+    def ask_vault(self, *questions: Question) -> list[dict[str, Any]]:
+        """Ask the vault as its root; return the documents that it answered."""
         command = ("vault-setup", "python", "-c", AS_ROOT_OF_THE_VAULT, json.dumps(questions))
         said = self.demo.compose.do("run", "--rm", "--no-deps", "-T", *command)
         answers: list[dict[str, Any]] = json.loads(said)
@@ -105,13 +106,19 @@ class ContainerStack:
 
 
 @contextmanager
-def container_stack(folder: Path) -> Iterator[ContainerStack]:
-    """Bring the system up beside any other, on ports that are free now; remove all of it after."""
+def container_stack(
+    folder: Path, settings: Mapping[str, Mapping[str, str]] | None = None
+) -> Iterator[ContainerStack]:
+    """Bring the system up beside any other, on ports that are free now; remove all of it after.
+
+    ``settings``: what a service has in its environment beside what the compose file says.
+    """
     project = f"flow-under-test-{secrets.token_hex(4)}"
     demo = DemoStack(folder, Ports(*free_ports(3)), project)
     make_secrets(demo.secrets_folder)
+    files = ["docker-compose.yml", *_settings_file(folder, settings)]
     # Not its `wait`: for that, a job that has done its work and ended is a failure.
-    compose = DockerCompose(ROOT, "docker-compose.yml", build=True, wait=False)
+    compose = DockerCompose(ROOT, files, build=True, wait=False)
     values = {**demo.compose.values, "COMPOSE_PROJECT_NAME": project}
     try:
         with _environment(values):
@@ -122,6 +129,16 @@ def container_stack(folder: Path) -> Iterator[ContainerStack]:
     finally:
         with _environment(values):
             compose.stop()
+
+
+def _settings_file(folder: Path, settings: Mapping[str, Mapping[str, str]] | None) -> list[str]:
+    """Return the path of a second compose file with ``settings``; no path where there are none."""
+    if settings is None:
+        return []
+    services = {name: {"environment": dict(values)} for name, values in settings.items()}
+    file = folder / "settings.json"  # JSON is YAML too
+    file.write_text(json.dumps({"services": services}))
+    return [str(file)]
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def test_without_its_database_the_server_is_unavailable(make: Callable[..., Runn
         connection.exec_driver_sql("DROP TABLE client_secrets")
     response = server.ask()
     assert summary(response) == (503, "temporarily_unavailable", "no-store")
-    assert response.headers["Retry-After"] == "5"
+    assert response.headers["Retry-After"] == "2"
 
 
 def test_every_answer_of_the_token_endpoint_is_kept_by_nobody(server: Running) -> None:

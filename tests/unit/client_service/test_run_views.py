@@ -102,6 +102,7 @@ def test_the_page_says_so_when_the_database_is_away(
     answer = client.get("/")
 
     assert (answer.status_code, answer.mimetype) == (503, "text/html")
+    assert answer.headers["Retry-After"] == "2"
     assert "the database does not answer now" in answer.text
 
 

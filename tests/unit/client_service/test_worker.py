@@ -2,7 +2,7 @@ import logging
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from client_service.app import ClientService
 from client_service.models import Job, Run
@@ -105,6 +105,23 @@ def test_a_server_that_is_down_fails_the_run_without_a_status(
     server.stop()
 
     assert worked(service).error == "no_answer"
+
+
+def test_a_run_in_the_background_whose_database_goes_away_is_one_line_in_the_log(
+    service: ClientService, caplog: pytest.LogCaptureFixture
+) -> None:
+    lease = taken(service)
+    with service.database.writing() as session:
+        session.execute(text("DROP TABLE run"))
+
+    service.worker.work_in_background(lease)
+    service.worker.stop(seconds=10)
+
+    cut_off = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert [record.getMessage() for record in cut_off] == [
+        f"run {lease.run_id} is cut off: the database does not answer now"
+    ]
+    assert cut_off[0].exc_info is None
 
 
 def test_what_a_server_echoes_is_not_shown_whole(

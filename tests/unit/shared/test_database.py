@@ -1,4 +1,6 @@
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -6,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from pydantic import SecretStr
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from shared.database import Database, migrate, migrate_command, with_password
 from shared.health import NotReadyError
@@ -124,3 +127,24 @@ def test_the_password_joins_the_url_and_is_not_shown() -> None:
 
     assert url.password == "hunter2"
     assert "hunter2" not in str(url)
+
+
+def test_a_postgresql_that_takes_the_call_and_says_nothing_is_given_up() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        port = silent.getsockname()[1]
+        database = Database(f"postgresql+psycopg://bank@127.0.0.1:{port}/bank?connect_timeout=2")
+        began = time.monotonic()
+
+        with pytest.raises(OperationalError, match="timeout"), database.reading() as session:
+            session.execute(text("SELECT 1"))
+
+    assert time.monotonic() - began < 10
+
+
+def test_what_the_url_of_a_postgresql_says_of_patience_comes_before_ours() -> None:
+    database = Database("postgresql+psycopg://bank@db/bank?connect_timeout=7")
+    query = database.engine.url.query
+
+    assert (query["connect_timeout"], query["tcp_user_timeout"]) == ("7", "10000")
