@@ -17,6 +17,9 @@ DATABASE_PASSWORDS = ("postgres_password", *(
     for service in ("auth_server", "resource_server", "client_service")
 ))  # fmt: skip
 VAULT_USERS = ("auth_server", "client_service")
+COMPOSE_SETTINGS_FILE = ".env"
+WERE_MADE = {"SECRETS_WERE_MADE": "yes"}
+"""What deploy/compose-secrets.yml asks for before it lets Compose do anything."""
 
 
 def make_secrets(folder: Path) -> bool:
@@ -29,6 +32,7 @@ def make_secrets(folder: Path) -> bool:
         _make(folder / f"{service}_vault_role_id", str(uuid.uuid4()))
         _make(folder / f"{service}_vault_secret_id", str(uuid.uuid4()))
     _make(folder / "openbao.env", f"BAO_DEV_ROOT_TOKEN_ID={secrets.token_urlsafe(32)}")
+    _make(folder / COMPOSE_SETTINGS_FILE, "\n".join(f"{k}={v}" for k, v in WERE_MADE.items()))
     return any(made)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 from demo.compose import START_SECONDS, Compose, why_no_containers
-from demo.container_secrets import make_secrets
+from demo.container_secrets import WERE_MADE, make_secrets
 from demo.event_log import arrow_events
 from demo.local_stack import Ports, Run
 from demo.processes import DemoError, is_ready, last_line, require_free_port
@@ -68,7 +68,7 @@ class ContainerStack:
     @property
     def compose(self) -> Compose:
         """The project, with the ports and the folder of secrets filled in."""
-        values = {
+        values = WERE_MADE | {
             "COMPOSE_SECRETS": str(self.secrets_folder),
             "AUTH_PORT": str(self.ports.auth_server),
             "BANK_PORT": str(self.ports.resource_server),
@@ -126,7 +126,7 @@ class ContainerStack:
         return [service for service in self.services if service.container in running]
 
     def delete(self) -> None:
-        """Remove the containers and all that they kept."""
+        """Remove the containers, all that they kept."""
         self.compose.do("down", "--volumes", "--remove-orphans")
 
     def run_once(self, settings: Mapping[str, str] | None = None) -> Run:

@@ -1,16 +1,19 @@
+import re
 import stat
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 
-from demo.container_secrets import make_secrets
+from demo.container_secrets import COMPOSE_SETTINGS_FILE, WERE_MADE, make_secrets
 
-COMPOSE_FILE = (Path(__file__).resolve().parents[3] / "docker-compose.yml").read_text()
+SECRETS_FILE = Path(__file__).resolve().parents[3] / "deploy" / "compose-secrets.yml"
 
 
 def texts(folder: Path) -> dict[str, str]:
-    return {file.name: file.read_text().strip() for file in folder.iterdir()}
+    """Return the secrets in ``folder`` by the names of their files."""
+    files = (file for file in folder.iterdir() if file.name != COMPOSE_SETTINGS_FILE)
+    return {file.name: file.read_text().strip() for file in files}
 
 
 def mode(path: Path) -> int:
@@ -20,11 +23,18 @@ def mode(path: Path) -> int:
 def test_every_file_that_the_compose_file_names_is_made(tmp_path: Path) -> None:
     make_secrets(tmp_path / "secrets")
 
-    named = {
-        part.partition('"')[0]
-        for part in COMPOSE_FILE.split("${COMPOSE_SECRETS:-.local/compose-secrets}/")[1:]
-    }
+    named = set(re.findall(r"\{file: (\S+)\}", SECRETS_FILE.read_text()))
+    assert len(named) == 10
     assert set(texts(tmp_path / "secrets")) == named
+
+
+def test_what_compose_asks_for_before_it_does_anything_is_written(tmp_path: Path) -> None:
+    make_secrets(tmp_path)
+
+    asked = re.search(r"^x-secrets: \$\{(\w+):\?", SECRETS_FILE.read_text(), re.MULTILINE)
+    assert asked is not None
+    assert set(WERE_MADE) == {asked[1]}
+    assert (tmp_path / COMPOSE_SETTINGS_FILE).read_text() == f"{asked[1]}=yes\n"
 
 
 def test_the_folder_is_closed_to_others_and_a_containers_user_can_read_the_files(
