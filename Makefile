@@ -40,7 +40,7 @@ token: .venv/services.installed ## print a fresh access token, and nothing else
 cli: .venv/services.installed ## run a service's command: make cli SERVICE=auth_server ARGS="clients list"
 	@$(DEMO) cli "$${SERVICE:-auth_server}" "$${ARGS:---help}"
 
-clean: ## stop the system and delete its data (.local, its volume) and the tools' caches
+clean: ## stop the system and delete its data (.local, its volume), its images and the tools' caches
 	@[ ! -e .venv/services.installed ] || $(DEMO) clean
 	@rm -rf .local .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
 

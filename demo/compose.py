@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from demo.processes import ROOT, DemoError
@@ -18,18 +18,19 @@ OLDEST_COMPOSE = (2, 24)  # the first that knows a file of settings that may be 
 
 @dataclass(frozen=True)
 class Compose:
-    """One Compose project: its name, and the values that the compose file takes from outside."""
+    """One Compose project: its name, the values that its files take from outside, and these."""
 
     project: str
     values: Mapping[str, str] = field(default_factory=dict)
+    files: Sequence[str] = ("docker-compose.yml",)
 
     def run(
         self, *arguments: str, timeout: float = COMMAND_SECONDS
     ) -> subprocess.CompletedProcess[str]:
         """Run `docker compose ARGUMENTS` and return what it said, whatever its status is."""
-        file = str(ROOT / "docker-compose.yml")
         command = ["docker", "compose", "--ansi", "never", "--progress", "plain"]
-        command += ["--file", file, "--project-name", self.project]
+        command += [f"--file={ROOT / file}" for file in self.files]
+        command += ["--project-name", self.project]
         return _run(*command, *arguments, values=self.values, timeout=timeout)
 
     def do(self, *arguments: str, timeout: float = COMMAND_SECONDS) -> str:
@@ -52,6 +53,11 @@ class Compose:
         """Tell whether a volume of the project is there, from an earlier start."""
         name = f"{self.project}_{volume}"
         return _run("docker", "volume", "inspect", name, timeout=ANSWER_SECONDS).returncode == 0
+
+    def remove_images(self, names: Iterable[str]) -> None:
+        """Remove the images ``names`` that the project has built; those of others stay."""
+        images = [f"{self.project}/{name}" for name in names]
+        _run("docker", "image", "rm", *images, timeout=COMMAND_SECONDS)
 
 
 def why_no_containers() -> str | None:

@@ -126,8 +126,9 @@ class ContainerStack:
         return [service for service in self.services if service.container in running]
 
     def delete(self) -> None:
-        """Remove the containers, all that they kept."""
+        """Remove the containers, all that they kept, and the images that were built for them."""
         self.compose.do("down", "--volumes", "--remove-orphans")
+        self.compose.remove_images(service.container for service in self.services)
 
     def run_once(self, settings: Mapping[str, str] | None = None) -> Run:
         """Let the client reconcile once, in a process of its own, and collect what happened.

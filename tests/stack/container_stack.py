@@ -121,8 +121,7 @@ def container_stack(folder: Path) -> Iterator[ContainerStack]:
             compose.wait_for(f"{service.url}/readyz")
         yield ContainerStack(demo)
     finally:
-        with _environment(values):
-            compose.stop()
+        demo.delete()
 
 
 @contextmanager
