@@ -117,7 +117,18 @@ class ContainerStack:
                 require_free_port(service.name, service.port)
         remember(self.state, "docker", asdict(self.ports), self.project)
         self._start()
-        self._wait_until_ready()
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Return when all three can work; raise DemoError where one takes too long."""
+        deadline = time.monotonic() + READY_SECONDS
+        for service in self.services:
+            while not is_ready(service.url):
+                if time.monotonic() > deadline:
+                    raise DemoError(
+                        f"the {service.name} is not ready after {READY_SECONDS} s: make logs"
+                    )
+                time.sleep(POLL_SECONDS)
 
     def down(self) -> list[ContainerService]:
         """Remove the containers; their data stays. Return those of the services that ran."""
@@ -187,16 +198,6 @@ class ContainerStack:
         raise DemoError(
             f"the containers did not start: {last_line(started)} (without: make up STACK=local)"
         )
-
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        for service in self.services:
-            while not is_ready(service.url):
-                if time.monotonic() > deadline:
-                    raise DemoError(
-                        f"the {service.name} is not ready after {READY_SECONDS} s: make logs"
-                    )
-                time.sleep(POLL_SECONDS)
 
     def _container_logs(self, *options: str) -> str:
         names = [service.container for service in self.services]
