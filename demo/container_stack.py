@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from demo.compose import START_SECONDS, Compose, why_no_containers
+from demo.compose import START_SECONDS, Compose, remove_images, why_no_containers
 from demo.container_secrets import WERE_MADE, make_secrets
 from demo.event_log import arrow_events
 from demo.local_stack import Ports, Run
@@ -40,6 +40,11 @@ class ContainerService:
     def container(self) -> str:
         """Its name among the containers, and its host name there: without an underscore."""
         return self.name.replace("_", "-")
+
+    @property
+    def image(self) -> str:
+        """The image that the project builds for it."""
+        return f"{self.compose.project}/{self.container}"
 
     def is_running(self) -> bool:
         """Tell whether its container runs."""
@@ -119,6 +124,10 @@ class ContainerStack:
         self._start()
         self.wait_until_ready()
 
+    def build(self) -> None:
+        """Build the three images."""
+        self.compose.do("build", timeout=START_SECONDS)
+
     def wait_until_ready(self) -> None:
         """Return when all three can work; raise DemoError where one takes too long."""
         deadline = time.monotonic() + READY_SECONDS
@@ -139,7 +148,7 @@ class ContainerStack:
     def delete(self) -> None:
         """Remove the containers, all that they kept, and the images that were built for them."""
         self.compose.do("down", "--volumes", "--remove-orphans")
-        self.compose.remove_images(service.container for service in self.services)
+        remove_images(service.image for service in self.services)
 
     def run_once(self, settings: Mapping[str, str] | None = None) -> Run:
         """Let the client reconcile once, in a process of its own, and collect what happened.
