@@ -9,7 +9,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from demo.choice import PORT_VARIABLES, Stack, every_stack, stack_started_last, stack_to_start
+from demo.choice import (
+    PORT_VARIABLES,
+    Stack,
+    containers_of,
+    every_stack,
+    stack_started_last,
+    stack_to_start,
+)
+from demo.compose import added_bytes
 from demo.event_log import log_lines
 from demo.narration import missing, narrate
 from demo.processes import ROOT, DemoError, one_start_at_a_time
@@ -94,6 +102,15 @@ def cli(state: Path, options: argparse.Namespace) -> int:
     return _relay(state, options.service, shlex.split(options.arguments))
 
 
+def images(state: Path, _options: argparse.Namespace) -> int:
+    """Build the images of the containers and say how much each adds to its base."""
+    stack = containers_of(state, os.environ)
+    stack.build()
+    for service in stack.services:
+        print(f"{service.container:<16} {added_bytes(service.image) / 1e6:5.1f} MB")
+    return 0
+
+
 def clean(state: Path, _options: argparse.Namespace) -> int:
     """Stop the services and delete everything that they kept."""
     for stack in every_stack(state, os.environ):
@@ -155,7 +172,7 @@ def _state() -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for function in (up, run, stop, down, status, logs, token, cli, clean):
+    for function in (up, run, stop, down, status, logs, token, cli, images, clean):
         command = commands.add_parser(function.__name__, help=function.__doc__)
         command.set_defaults(do=function)
         if function is logs:

@@ -1,35 +1,39 @@
 """Calls `docker compose` for the containers of docker-compose.yml."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from demo.processes import ROOT, DemoError
 
 ANSWER_SECONDS = 10
 COMMAND_SECONDS = 120
 START_SECONDS = 1800  # the first start downloads and builds images
+FIRST_STEP = "ARG VERSION"  # of our Dockerfiles' last stage: what came before is their base's
 ERASE_LINE = "\x1b[2K"
 OLDEST_COMPOSE = (2, 24)  # the first that knows a file of settings that may be missing
 
 
 @dataclass(frozen=True)
 class Compose:
-    """One Compose project: its name, and the values that the compose file takes from outside."""
+    """One Compose project: its name, the values that its files take from outside, and these."""
 
     project: str
     values: Mapping[str, str] = field(default_factory=dict)
+    files: Sequence[str] = ("docker-compose.yml",)
 
     def run(
         self, *arguments: str, timeout: float = COMMAND_SECONDS
     ) -> subprocess.CompletedProcess[str]:
         """Run `docker compose ARGUMENTS` and return what it said, whatever its status is."""
-        file = str(ROOT / "docker-compose.yml")
         command = ["docker", "compose", "--ansi", "never", "--progress", "plain"]
-        command += ["--file", file, "--project-name", self.project]
+        command += [f"--file={ROOT / file}" for file in self.files]
+        command += ["--project-name", self.project]
         return _run(*command, *arguments, values=self.values, timeout=timeout)
 
     def do(self, *arguments: str, timeout: float = COMMAND_SECONDS) -> str:
@@ -52,6 +56,22 @@ class Compose:
         """Tell whether a volume of the project is there, from an earlier start."""
         name = f"{self.project}_{volume}"
         return _run("docker", "volume", "inspect", name, timeout=ANSWER_SECONDS).returncode == 0
+
+
+def remove_images(images: Iterable[str]) -> None:
+    """Remove those of ``images`` that are there."""
+    _run("docker", "image", "rm", *images, timeout=COMMAND_SECONDS)
+
+
+def added_bytes(image: str) -> int:
+    """Return how much ``image``, one of ours, adds to the image that it is built on."""
+    command = ("docker", "history", "--human=false", "--no-trunc", "--format={{json .}}", image)
+    told = _run(*command, timeout=ANSWER_SECONDS)
+    if told.returncode != 0:
+        raise DemoError(f"docker history: {_reason(told.stderr)}")
+    newest_first = [json.loads(line) for line in told.stdout.splitlines()]
+    ours = takewhile(lambda step: FIRST_STEP not in step["CreatedBy"], newest_first)
+    return sum(int(step["Size"]) for step in ours)
 
 
 def why_no_containers() -> str | None:

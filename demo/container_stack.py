@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from demo.compose import START_SECONDS, Compose, why_no_containers
+from demo.compose import START_SECONDS, Compose, remove_images, why_no_containers
 from demo.container_secrets import make_secrets
 from demo.event_log import arrow_events
 from demo.local_stack import Ports, Run
@@ -40,6 +40,11 @@ class ContainerService:
     def container(self) -> str:
         """Its name among the containers, and its host name there: without an underscore."""
         return self.name.replace("_", "-")
+
+    @property
+    def image(self) -> str:
+        """The image that the project builds for it."""
+        return f"{self.compose.project}/{self.container}"
 
     def is_running(self) -> bool:
         """Tell whether its container runs."""
@@ -117,7 +122,22 @@ class ContainerStack:
                 require_free_port(service.name, service.port)
         remember(self.state, "docker", asdict(self.ports), self.project)
         self._start()
-        self._wait_until_ready()
+        self.wait_until_ready()
+
+    def build(self) -> None:
+        """Build the three images."""
+        self.compose.do("build", timeout=START_SECONDS)
+
+    def wait_until_ready(self) -> None:
+        """Return when all three can work; raise DemoError where one takes too long."""
+        deadline = time.monotonic() + READY_SECONDS
+        for service in self.services:
+            while not is_ready(service.url):
+                if time.monotonic() > deadline:
+                    raise DemoError(
+                        f"the {service.name} is not ready after {READY_SECONDS} s: make logs"
+                    )
+                time.sleep(POLL_SECONDS)
 
     def down(self) -> list[ContainerService]:
         """Remove the containers; their data stays. Return those of the services that ran."""
@@ -126,8 +146,9 @@ class ContainerStack:
         return [service for service in self.services if service.container in running]
 
     def delete(self) -> None:
-        """Remove the containers and all that they kept."""
+        """Remove the containers, all that they kept, and the images that were built for them."""
         self.compose.do("down", "--volumes", "--remove-orphans")
+        remove_images(service.image for service in self.services)
 
     def run_once(self, settings: Mapping[str, str] | None = None) -> Run:
         """Let the client reconcile once, in a process of its own, and collect what happened.
@@ -186,16 +207,6 @@ class ContainerStack:
         raise DemoError(
             f"the containers did not start: {last_line(started)} (without: make up STACK=local)"
         )
-
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        for service in self.services:
-            while not is_ready(service.url):
-                if time.monotonic() > deadline:
-                    raise DemoError(
-                        f"the {service.name} is not ready after {READY_SECONDS} s: make logs"
-                    )
-                time.sleep(POLL_SECONDS)
 
     def _container_logs(self, *options: str) -> str:
         names = [service.container for service in self.services]

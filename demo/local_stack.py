@@ -155,6 +155,7 @@ class LocalStack:
         if service != self.client_service.name:
             receiver = f"{self.client_service.url}/v1/traces"
             environment["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = receiver
+            environment["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"] = "2"  # seconds, also of a stop
             environment["OTEL_BSP_SCHEDULE_DELAY"] = "200"  # milliseconds
         return environment | dict(self.more_settings)
 

@@ -1,4 +1,5 @@
 import os
+import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -6,14 +7,17 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from demo.compose import why_no_containers
+from demo.container_stack import ContainerStack as DemoContainers
+from demo.local_stack import Ports
 from shared.settings import SECRETS_DIR_VARIABLE, STATE_DIR_VARIABLE
 from tests.stack import Stack
 from tests.stack.container_stack import ContainerStack, container_stack
-from tests.stack.local_stack import LocalStack, local_stack
+from tests.stack.local_stack import LocalStack, free_ports, local_stack
 
 OURS = ("AUTH_SERVER_", "RESOURCE_SERVER_", "CLIENT_SERVICE_", "OTEL_", SECRETS_DIR_VARIABLE)
 HEALED = "seconds until healed"
 """The property in which a test records how long the system took to heal."""
+README_TESTS = "test_the_readmes_commands.py"
 KINDS = {"local": "processes", "docker": "containers"}
 
 
@@ -44,10 +48,12 @@ def started_by(nodeid: str) -> str:
     file = nodeid.partition("::")[0]
     folder, _, name = file.rpartition("/")
     parameters = nodeid.partition("[")[2].rstrip("]").split("-")
+    if name == "test_stopping_and_starting.py" or (name == README_TESTS and "docker" in parameters):
+        return "a fragile stack of containers"
     if "docker" in parameters or name == "test_the_containers.py":
         return "a stack of containers"
     if name in {"test_faults.py", "test_postgresql_restarts.py"}:
-        return "a fragile stack of containers"
+        return "containers with faults"
     if folder.endswith("tests/flow"):
         of_one_stack = {"test_the_five_arrows.py", "test_silent_connections.py"}
         return "a stack" if name in of_one_stack else "a fragile stack"
@@ -61,9 +67,10 @@ def started_by(nodeid: str) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put what takes longest first, so that no process works on it alone at the end."""
     first = (
+        "a stack of containers",
+        "containers with faults",
         "a fragile stack of containers",
         "a fragile stack",
-        "a stack of containers",
         "a stack",
         "authorization server",
         "bank",
@@ -105,9 +112,43 @@ def stack_of_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loc
 
 
 @pytest.fixture(scope="session")
-def stack_of_containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerStack]:
+def containers_can_run() -> None:
+    """Skip where they cannot, with the reason."""
     problem = why_no_containers()
     if problem:
         pytest.skip(f"the system cannot run in containers: {problem}")
+
+
+@pytest.fixture(scope="session")
+def stack_of_containers(
+    containers_can_run: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ContainerStack]:
     with container_stack(tmp_path_factory.mktemp("a stack of containers")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def fragile_stack_of_containers(
+    containers_can_run: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ContainerStack]:
+    folder = tmp_path_factory.mktemp("a fragile stack of containers")
+    demo = DemoContainers(folder, Ports(*free_ports(3)), f"fragile-{secrets.token_hex(4)}")
+    try:
+        demo.up()
+        yield ContainerStack(demo)
+    finally:
+        demo.delete()
+
+
+@pytest.fixture
+def own_containers(fragile_stack_of_containers: ContainerStack) -> ContainerStack:
+    """Running containers that a test may stop and break: they are mended for the next one."""
+    demo = fragile_stack_of_containers.demo
+    running = demo.compose.running()
+    stopped = [one.container for one in demo.services if one.container not in running]
+    if not {"postgres", "openbao"} <= running:
+        demo.up()
+    elif stopped:  # the jobs' work is there
+        demo.compose.do("up", "--detach", "--no-deps", "--no-build", *stopped)
+    demo.wait_until_ready()
+    return fragile_stack_of_containers
