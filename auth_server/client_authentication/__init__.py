@@ -2,18 +2,22 @@
 
 One file a method. A request authenticates once, by the method that its client is registered for
 (RFC 6749 §2.3); the two methods with a secret are interchangeable.
+
+`ClientAuthentication` serves every endpoint whose callers are clients; only at the token endpoint
+is it the arrow of the diagram.
 """
 
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
 
 from auth_server.client_authentication import client_secret
 from auth_server.client_authentication.client_secret import ClientSecretCredentials
 from auth_server.errors import InvalidClientError
-from auth_server.registry import RegisteredClient
+from auth_server.registry import LiveSecret, RegisteredClient
 from auth_server.token_form import TokenForm
 from shared.arrows import Arrow, passed
 
@@ -26,30 +30,61 @@ FindClient = Callable[[str], RegisteredClient | None]
 _SECOND_HEADER = re.compile(r",\s*[A-Za-z][A-Za-z0-9-]*\s+[^\s=,]")
 
 
-def authenticate_client(
-    form: TokenForm, find_client: FindClient, now: Callable[[], float] = time.time
-) -> RegisteredClient:
-    """Return the client that ``form`` comes from.
+@dataclass(frozen=True, slots=True)
+class AuthenticatedClient:
+    """A client that has proven who it is, and by what: its method, and the secret that matched."""
 
-    Raises InvalidRequestError (400) where it authenticates more than once, and for all else
-    InvalidClientError: 401, and the same text whatever the reason is (decision 6).
-    """
-    credentials = _credentials(form)
-    client = find_client(credentials.client_id)
-    matches = client_secret.secret_matches(client, credentials.client_secret, now())
-    if client is None:
-        raise InvalidClientError("no such client is registered")
-    if not matches:
-        raise InvalidClientError(f"the secret of {client.client_id} does not match")
-    if client.is_disabled:
-        raise InvalidClientError(f"{client.client_id} is disabled")
-    if client.authentication_method not in client_secret.METHODS:
-        raise InvalidClientError(f"{client.client_id} is registered for another method")
-    passed(
-        Arrow.VALIDATE_CLIENT,
-        parameters={"client_id": client.client_id, "method": credentials.method},
-    )
-    return client
+    client: RegisteredClient
+    method: str
+    secret: LiveSecret | None
+
+
+class ClientAuthentication:
+    """Finds out which client a request comes from. ``now`` is the clock, in seconds since 1970."""
+
+    def __init__(self, find_client: FindClient, now: Callable[[], float] = time.time) -> None:
+        self._find_client = find_client
+        self._now = now
+
+    def client_of(self, form: TokenForm) -> RegisteredClient:
+        """Return the client that ``form`` comes from; raises as `authenticate` does."""
+        return self.authenticate(form).client
+
+    def authenticate(self, form: TokenForm) -> AuthenticatedClient:
+        """Return the client that ``form`` comes from, and what proved it.
+
+        Raises InvalidRequestError (400) where it authenticates more than once, and for all else
+        InvalidClientError: 401, and the same text whatever the reason is (decision 6). Its
+        ``client_id`` is the client that the request claimed to come from.
+        """
+        credentials = _credentials(form)
+        try:
+            return self._judged(credentials)
+        except InvalidClientError as error:
+            error.client_id = credentials.client_id
+            raise
+
+    def _judged(self, credentials: ClientSecretCredentials) -> AuthenticatedClient:
+        client = self._find_client(credentials.client_id)
+        matching = client_secret.matching_secret(client, credentials.client_secret, self._now())
+        if client is None:
+            raise InvalidClientError("no such client is registered")
+        if matching is None:
+            raise InvalidClientError(f"the secret of {client.client_id} does not match")
+        if client.is_disabled:
+            raise InvalidClientError(f"{client.client_id} is disabled")
+        if client.authentication_method not in client_secret.METHODS:
+            raise InvalidClientError(f"{client.client_id} is registered for another method")
+        return AuthenticatedClient(client, credentials.method, matching)
+
+
+def validate_client(authentication: ClientAuthentication, form: TokenForm) -> RegisteredClient:
+    """Return the client that a token request comes from, and so pass arrow 2."""
+    authenticated = authentication.authenticate(form)
+    client_id = authenticated.client.client_id
+    shown = {"client_id": client_id, "method": authenticated.method}
+    passed(Arrow.VALIDATE_CLIENT, parameters=shown)
+    return authenticated.client
 
 
 def _credentials(form: TokenForm) -> ClientSecretCredentials:

@@ -4,7 +4,8 @@ import logging
 import pytest
 from authlib.oauth2 import OAuth2Error
 
-from auth_server.client_authentication import authenticate_client
+from auth_server.client_authentication import ClientAuthentication, validate_client
+from auth_server.errors import InvalidClientError
 from auth_server.registry import LiveSecret, RegisteredClient, secret_hash
 from auth_server.scope_policy import ClientRights
 from auth_server.token_form import TokenForm
@@ -17,6 +18,7 @@ CLIENTS = {
     "gone": RegisteredClient("gone", "client_secret_basic", True, RIGHTS, SECRET),
     "prover": RegisteredClient("prover", "private_key_jwt", False, RIGHTS, SECRET),
 }
+AUTHENTICATION = ClientAuthentication(CLIENTS.get, lambda: 1000.0)
 
 
 def basic(pair: str) -> str:
@@ -25,7 +27,7 @@ def basic(pair: str) -> str:
 
 def authenticate(authorization: str | None = None, **parameters: str) -> RegisteredClient:
     form = TokenForm(parameters, (), authorization)
-    return authenticate_client(form, CLIENTS.get, lambda: 1000.0)
+    return validate_client(AUTHENTICATION, form)
 
 
 def error_of(authorization: str | None = None, **parameters: str) -> tuple[int, str]:
@@ -51,6 +53,32 @@ def test_success_passes_arrow_2_with_the_client_and_its_method(
         2,
         {"client_id": "worker", "method": "client_secret_basic"},
     )
+
+
+def test_elsewhere_than_at_the_token_endpoint_no_arrow_passes(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    client = AUTHENTICATION.client_of(TokenForm({}, (), basic("worker:s3cret")))
+    assert (client, caplog.records) == (CLIENTS["worker"], [])
+
+
+def test_the_secret_that_matched_is_known_afterwards() -> None:
+    authenticated = AUTHENTICATION.authenticate(TokenForm({}, (), basic("worker:s3cret")))
+    assert (authenticated.method, authenticated.secret) == ("client_secret_basic", SECRET[0])
+
+
+@pytest.mark.parametrize(
+    ("authorization", "client_id"),
+    [(basic("worker:wrong"), "worker"), (basic("nobody:wrong"), "nobody"), ("Basic ???", None)],
+    ids=["wrong secret", "unknown client", "malformed"],
+)
+def test_a_failure_knows_the_client_that_the_request_claimed_to_come_from(
+    authorization: str, client_id: str | None
+) -> None:
+    with pytest.raises(InvalidClientError) as refused:
+        authenticate(authorization)
+    assert refused.value.client_id == client_id
 
 
 def test_a_client_id_in_the_body_beside_basic_is_no_second_mechanism() -> None:

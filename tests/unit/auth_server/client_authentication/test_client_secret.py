@@ -5,8 +5,8 @@ import pytest
 from auth_server.client_authentication.client_secret import (
     ClientSecretCredentials,
     basic_credentials,
+    matching_secret,
     post_credentials,
-    secret_matches,
 )
 from auth_server.registry import LiveSecret, RegisteredClient, secret_hash
 from auth_server.scope_policy import ClientRights
@@ -53,8 +53,8 @@ def test_credentials_in_the_body_without_a_client_id_are_nobodys() -> None:
     assert post_credentials({"client_secret": "x"}).client_id == ""
 
 
-def test_a_live_secret_matches() -> None:
-    assert secret_matches(client(live("old"), live("new")), "new", NOW) is True
+def test_the_live_secret_that_matches_is_the_one_presented() -> None:
+    assert matching_secret(client(live("old"), live("new")), "new", NOW) == live("new")
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,12 @@ def test_a_live_secret_matches() -> None:
     ids=["wrong", "expired", "none", "unknown client", "empty", "the padding itself"],
 )  # fmt: skip
 def test_no_other_secret_matches(registered: RegisteredClient | None, presented: str) -> None:
-    assert secret_matches(registered, presented, NOW) is False
+    assert matching_secret(registered, presented, NOW) is None
 
 
 def test_a_secret_matches_until_its_end() -> None:
-    assert secret_matches(client(live("right", expires_at=1001)), "right", NOW) is True
+    ending = live("right", expires_at=1001)
+    assert matching_secret(client(ending), "right", NOW) == ending
 
 
 def test_credentials_show_no_secret_in_their_repr() -> None:
