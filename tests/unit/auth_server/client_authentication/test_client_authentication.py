@@ -1,14 +1,18 @@
 import base64
 import logging
+from pathlib import Path
 
 import pytest
 from authlib.oauth2 import OAuth2Error
 
 from auth_server.client_authentication import ClientAuthentication, validate_client
+from auth_server.client_authentication.private_key_jwt import assertion_check
 from auth_server.errors import InvalidClientError
 from auth_server.registry import LiveSecret, RegisteredClient, secret_hash
 from auth_server.scope_policy import ClientRights
 from auth_server.token_form import TokenForm
+from shared.database import Database
+from tests.unit.auth_server.running import settings_for
 
 RIGHTS = ClientRights({"urn:bank": ("Read",)}, "urn:bank", may_have_id_token=True)
 SECRET = (LiveSecret(secret_hash("s3cret"), None),)
@@ -18,7 +22,9 @@ CLIENTS = {
     "gone": RegisteredClient("gone", "client_secret_basic", True, RIGHTS, SECRET),
     "prover": RegisteredClient("prover", "private_key_jwt", False, RIGHTS, SECRET),
 }
-AUTHENTICATION = ClientAuthentication(CLIENTS.get, lambda: 1000.0)
+NO_DATABASE = Database("sqlite://")  # none of these requests gets as far as that
+ASSERTIONS = assertion_check(settings_for(Path("none.db")), NO_DATABASE, lambda: 1000.0)
+AUTHENTICATION = ClientAuthentication(CLIENTS.get, ASSERTIONS, lambda: 1000.0)
 
 
 def basic(pair: str) -> str:
@@ -97,7 +103,7 @@ def test_a_header_that_authenticates_nobody_is_401_invalid_client(authorization:
 @pytest.mark.parametrize(
     "parameters",
     [{}, {"client_id": "worker"}, {"client_secret": "s3cret"}, {"client_assertion": "x"},
-     {"client_id": "worker", "client_secret": "wrong"}],
+     {"client_assertion_type": "x"}, {"client_id": "worker", "client_secret": "wrong"}],
     ids=lambda parameters: "+".join(parameters) or "nothing",
 )  # fmt: skip
 def test_a_body_that_authenticates_nobody_is_401_invalid_client(
@@ -114,12 +120,14 @@ def test_another_client_id_in_the_body_than_in_the_header_is_401_invalid_client(
     ("authorization", "parameters"),
     [(basic("worker:s3cret"), {"client_id": "worker", "client_secret": "s3cret"}),
      (basic("worker:s3cret"), {"client_assertion": "x"}),
+     (basic("worker:s3cret"), {"client_assertion_type": "x"}),
      ("Bearer x", {"client_secret": "s3cret"}),
      (None, {"client_secret": "s3cret", "client_assertion": "x"}),
+     (None, {"client_secret": "s3cret", "client_assertion_type": "x"}),
      (basic("worker:s3cret") + "," + basic("worker:s3cret"), {}),
      ("Bearer x, " + basic("worker:s3cret"), {})],
-    ids=["basic+post", "basic+assertion", "bearer+post", "post+assertion", "two headers",
-         "two schemes"],
+    ids=["basic+post", "basic+assertion", "basic+half an assertion", "bearer+post",
+         "post+assertion", "post+half an assertion", "two headers", "two schemes"],
 )  # fmt: skip
 def test_more_than_one_mechanism_is_400_invalid_request(
     authorization: str | None, parameters: dict[str, str]
