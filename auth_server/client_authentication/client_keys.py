@@ -71,7 +71,7 @@ class ClientKeys:
         return key if kept.is_fresh(self._clock() - self._rules.outage) else None
 
     def _at(self, uri: str) -> "_KeptJwks":
-        """Return what is kept of ``uri``; of too many, the one that was used last is dropped."""
+        """Return what is kept of ``uri``; of too many, the one unused for longest is dropped."""
         with self._keeping:
             kept = self._kept.setdefault(uri, _KeptJwks(uri))
             self._kept.move_to_end(uri)

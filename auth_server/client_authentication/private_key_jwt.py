@@ -15,8 +15,9 @@ from typing import Any, Final, cast
 
 from auth_server.client_authentication.client_keys import ClientKeys, KeepingRules
 from auth_server.client_authentication.jwks_fetch import JwksFetch
+from auth_server.client_authentication.nobodys_keys import nobodys_key
 from auth_server.client_authentication.used_assertions import UsedAssertions
-from auth_server.client_jwks import client_keys, fitting_key, fully_specified, is_kid
+from auth_server.client_jwks import fully_specified, is_kid
 from auth_server.errors import InvalidClientError
 from auth_server.registry import RegisteredClient
 from auth_server.settings import AuthServerSettings
@@ -35,23 +36,6 @@ ALGORITHMS: Final = ("RS256", "PS256", "ES256", "Ed25519", "EdDSA")
 # an access token (RFC 8725 §3.12).
 _TYPES: Final = (None, "jwt", "client-authentication+jwt")
 _LATEST_TIME: Final = 253_402_300_799  # the end of the year 9999
-
-# What an assertion of an unknown client is verified with, for the same work: numbers that anybody
-# can name (2**2048 - 1; the base points of the curves), as what comes out never counts.
-_DECOYS: Final = client_keys(
-    {
-        "keys": [
-            {"kty": "RSA", "n": "_" * 341 + "w", "e": "AQAB"},
-            {
-                "kty": "EC",
-                "crv": "P-256",
-                "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
-                "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
-            },
-            {"kty": "OKP", "crv": "Ed25519", "x": "WGZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmY"},
-        ]
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +112,14 @@ class AssertionCheck:
         """Tell whether a key of ``client`` signed the assertion.
 
         One signature is verified in any case: where no key fits, with one that is nobody's.
-        What still differs is the size of the key, and that a `jwks_uri` may be fetched.
+        What still differs is the size of a key, and that a `jwks_uri` may be fetched.
         """
         header, jwt = assertion.jwt.header, assertion.jwt
         algorithm = fully_specified(header["alg"])
         key = None
         if client is not None and not client.is_disabled:
             key = self.keys.key_of(client, header.get("kid"), algorithm)
-        tried = key or fitting_key(_DECOYS, None, algorithm)
-        assert tried is not None, "there is a decoy for each algorithm"
+        tried = key or nobodys_key(algorithm)
         is_good = tried.verifies(algorithm, jwt.signing_input, jwt.signature)
         return key is not None and is_good
 
