@@ -9,6 +9,8 @@ from flask import Flask, Response, request
 
 from auth_server.authorization_server import TokenServer
 from auth_server.cli import command_groups
+from auth_server.client_authentication import ClientAuthentication
+from auth_server.client_authentication.private_key_jwt import assertion_check
 from auth_server.errors import register_error_handlers
 from auth_server.metadata import metadata
 from auth_server.registry import Registry
@@ -44,15 +46,17 @@ def create_app(
     database = Database(settings.database_url, settings.database_password)
     registry = Registry(database, now)
     keys = signing_keys(settings, database, now)
+    assertions = assertion_check(settings, database, now)
+    authentication = ClientAuthentication(registry.find_client, assertions, now)
     checks = {"database": database.check, "signing_keys": keys.check}
 
     app = service_app(SERVICE, settings, tracer_provider(SERVICE), checks)
     app.url_map.merge_slashes = False  # a path is ours or unknown; nobody is redirected
     app.after_request(_never_keep_a_token)
     register_error_handlers(app)
-    app.register_blueprint(token_endpoint(TokenServer(settings, keys, registry.find_client, now)))
+    app.register_blueprint(token_endpoint(TokenServer(settings, keys, authentication, now)))
     app.register_blueprint(metadata(settings, registry, keys))
-    for group in command_groups(registry, keys, open_vault(settings), now):
+    for group in command_groups(registry, keys, open_vault(settings), settings, now):
         app.cli.add_command(group)
     app.cli.add_command(migrate_command(database, MIGRATIONS))
     app.extensions[SERVICE] = AuthServer(settings, database, registry, keys)

@@ -29,6 +29,9 @@ HTTP_ERRORS = {
 class InvalidClientError(errors.InvalidClientError):
     """Client authentication failed; ``reason`` is for the log alone (decision 6).
 
+    ``client_id`` is the client that the request claimed to come from, registered or not; None
+    where it named none. It is not in the answer.
+
     Every failure gets the same status, text and challenge, so that an unknown client and a wrong
     secret can't be told apart. Authlib has a text for each cause, and 400 where no header came.
     """
@@ -39,6 +42,7 @@ class InvalidClientError(errors.InvalidClientError):
     def __init__(self, reason: str) -> None:
         super().__init__()
         self.reason = reason
+        self.client_id: str | None = None
 
     def get_headers(self) -> list[tuple[str, str]]:
         """Return the headers with our challenge: Authlib's has no realm (RFC 7617 §2, MUST)."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, jsonify, request
 
-from auth_server.client_authentication import METHODS
+from auth_server.client_authentication import ASSERTION_ALGORITHMS, METHODS
 from auth_server.registry import Registry
 from auth_server.settings import ID_TOKEN_ALGORITHM, AuthServerSettings
 from auth_server.signing_keys import SigningKeys
@@ -75,6 +75,7 @@ def oauth_document(issuer: str, host_url: str, scopes: list[str]) -> dict[str, A
         "scopes_supported": scopes,
         "grant_types_supported": ["client_credentials"],
         "token_endpoint_auth_methods_supported": list(METHODS),
+        "token_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
     }
 
 

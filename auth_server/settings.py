@@ -1,13 +1,21 @@
 """The settings of the authorization server, `AUTH_SERVER_…` in the environment."""
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from shared.identifiers import AUTH_SERVER_URL
-from shared.settings import BindAddress, IssuerUrl, VaultSettings, state_dir
+from shared.settings import (
+    BindAddress,
+    CheckedUrl,
+    IssuerUrl,
+    VaultSettings,
+    split_at_commas,
+    state_dir,
+)
 
+CheckedUrls = Annotated[tuple[CheckedUrl, ...], NoDecode, BeforeValidator(split_at_commas)]
 SigningAlgorithm = Literal["RS256", "ES256", "PS256", "Ed25519"]
 
 ID_TOKEN_ALGORITHM: Final = "RS256"  # noqa: S105 - an algorithm, no password
@@ -49,3 +57,38 @@ class AuthServerSettings(VaultSettings):
 
     key_reload_seconds: int = Field(default=5, ge=1, le=300)
     """How long a process uses the signing keys that it holds before it reads them again."""
+
+    client_assertion_audiences: CheckedUrls = ()
+    """What the `aud` of a client's assertion may be in place of the issuer, separated by commas:
+    the token endpoint's URL, for clients that can name nothing else. Each such name lets another
+    server draw an assertion out of a client and use it here (CVE-2025-27370)."""
+
+    client_assertion_longest_lifetime_seconds: int = Field(default=3600, ge=1, le=86400)
+    """How far ahead the `exp` of a client's assertion may be. Authlib's clients set an hour;
+    where yours set less, lower it: an assertion that was overheard, but never arrived here, is
+    good until then."""
+
+    client_assertion_leeway_seconds: int = Field(default=10, ge=0, le=60)
+    """How far the clock of a client that signs assertions may be from ours."""
+
+    jwks_uri_max_age_seconds: int = Field(default=300, ge=1, le=86400)
+    """How long the keys at a client's `jwks_uri` are used before they are fetched again."""
+
+    jwks_uri_cooldown_seconds: int = Field(default=10, ge=1, le=3600)
+    """How long after a fetch that failed, or that an unknown `kid` caused, there is no other."""
+
+    jwks_uri_outage_seconds: int = Field(default=3600, ge=0, le=86400)
+    """How long keys past their time are used on where they cannot be fetched again."""
+
+    jwks_uri_timeout_seconds: float = Field(default=3, gt=0, le=30)
+    """How long one fetch may take, from the look-up of the name to the last byte."""
+
+    jwks_uri_may_be_internal: bool = False
+    """Whether a client's `jwks_uri` may lead to addresses that are not public, and be plain http
+    where `transport` is `plain-http`. Whoever registers a client can then have this server ask
+    for what only it can reach."""
+
+    @property
+    def jwks_uri_may_be_plain_http(self) -> bool:
+        """Whether keys are fetched without TLS, so that whoever is on the way could change them."""
+        return self.jwks_uri_may_be_internal and self.transport == "plain-http"

@@ -13,16 +13,21 @@ from auth_server.cli.group import CommandGroup
 from auth_server.cli.keys import keys_group
 from auth_server.cli.resources import resources_group
 from auth_server.registry import Registry
+from auth_server.settings import AuthServerSettings
 from auth_server.signing_keys import SigningKeys
 from shared.vault import Vault
 
 
 def command_groups(
-    registry: Registry, keys: SigningKeys, vault: Vault, now: Callable[[], float] = time.time
+    registry: Registry,
+    keys: SigningKeys,
+    vault: Vault,
+    settings: AuthServerSettings,
+    now: Callable[[], float] = time.time,
 ) -> list[CommandGroup]:
     """Return the groups of commands."""
     return [
-        clients_group(registry, vault, now),
+        clients_group(registry, vault, settings, now),
         secrets_group(registry, vault, now),
         resources_group(registry),
         keys_group(keys),

@@ -1,19 +1,25 @@
 """`flask --app auth_server.app clients …`."""
 
 from collections.abc import Callable
+from typing import IO
 
 import click
 
+from auth_server.cli.client_keys import client_jwks, keys_of_client
 from auth_server.cli.credentials import end_after, hand_over, lifetime, to_vault
 from auth_server.cli.group import CommandGroup
 from auth_server.cli.output import as_json, print_object, print_rows
-from auth_server.client_authentication import METHODS
+from auth_server.client_authentication import METHODS, private_key_jwt
+from auth_server.client_jwks import registered_keys
 from auth_server.models import Client
 from auth_server.registry import RegisteredClient, Registry
+from auth_server.settings import AuthServerSettings
 from shared.vault import Vault
 
 
-def clients_group(registry: Registry, vault: Vault, now: Callable[[], float]) -> CommandGroup:
+def clients_group(
+    registry: Registry, vault: Vault, settings: AuthServerSettings, now: Callable[[], float]
+) -> CommandGroup:
     """Return the commands for the clients."""
     group = CommandGroup("clients", help="The clients that may ask for tokens.")
 
@@ -25,6 +31,7 @@ def clients_group(registry: Registry, vault: Vault, now: Callable[[], float]) ->
         "--resource", "resources", multiple=True, help="Of which resource; none: default."
     )
     @click.option("--auth-method", type=click.Choice(METHODS), default=METHODS[0])
+    @keys_of_client
     @click.option("--no-id-token", is_flag=True, help="Refuse it `openid`.")
     @lifetime
     @to_vault
@@ -35,14 +42,34 @@ def clients_group(registry: Registry, vault: Vault, now: Callable[[], float]) ->
         no_scope: bool,
         resources: tuple[str, ...],
         auth_method: str,
+        jwks: IO[bytes] | None,
+        jwks_uri: str | None,
         no_id_token: bool,
         lifetime_days: int | None,
         to_vault: str | None,
         as_json: bool,
     ) -> None:
-        """Register a client called NAME, which is its client_id, and make its first secret."""
+        """Register a client called NAME, which is its client_id.
+
+        Its first secret is made, too; with --auth-method private_key_jwt it has keys instead.
+        """
         if no_scope and scopes:
             raise click.UsageError("--scope and --no-scope exclude each other")
+        if auth_method in private_key_jwt.METHODS:
+            if lifetime_days is not None or to_vault is not None:
+                raise click.UsageError("a client that signs has no secret to end or to put away")
+            registry.clients.add_with_keys(
+                name,
+                client_jwks(jwks, jwks_uri, settings),
+                resources=resources,
+                scopes=() if no_scope else scopes or None,
+                authentication_method=auth_method,
+                may_have_id_token=not no_id_token,
+            )
+            print_object(_client_object(registry.clients.get(name)), as_json)
+            return
+        if jwks is not None or jwks_uri is not None:
+            raise click.UsageError("--jwks and --jwks-uri go with --auth-method private_key_jwt")
         made = registry.clients.add(
             name,
             resources=resources,
@@ -84,6 +111,18 @@ def clients_group(registry: Registry, vault: Vault, now: Callable[[], float]) ->
         )
         print_object(_client_object(registry.clients.get(name)), as_json)
 
+    @group.command("set-keys")
+    @click.argument("name")
+    @keys_of_client
+    @as_json
+    def set_keys(name: str, jwks: IO[bytes] | None, jwks_uri: str | None, as_json: bool) -> None:
+        """Replace the public keys of a client that signs; those it had are refused at once.
+
+        To change a key without a pause, give both, the old and the new one, and later the new one.
+        """
+        registry.clients.set_keys(name, client_jwks(jwks, jwks_uri, settings))
+        print_object(_client_object(registry.clients.get(name)), as_json)
+
     @group.command("disable")
     @click.argument("name")
     @as_json
@@ -104,7 +143,16 @@ def _client_object(client: RegisteredClient) -> dict[str, object]:
         "default_resource": rights.default_resource,
         "scopes": {resource: list(names) for resource, names in rights.scopes.items()},
         "id_token": rights.may_have_id_token,
+        **_keys_shown(client),
     }
+
+
+def _keys_shown(client: RegisteredClient) -> dict[str, object]:
+    if client.jwks_uri is not None:
+        return {"jwks_uri": client.jwks_uri}
+    if client.jwks is not None:
+        return {"keys": {key.name: list(key.algorithms) for key in registered_keys(client.jwks)}}
+    return {}
 
 
 def _client_row(client: Client) -> dict[str, object]:

@@ -64,7 +64,12 @@ class ClientSecrets:
         live: a third would only be one more that can leak.
         """
         with self._database.writing() as session:
-            locked_client(session, client_id)
+            client = locked_client(session, client_id)
+            if client.jwks is not None or client.jwks_uri is not None:
+                raise RegistryError(
+                    f"{client_id} authenticates with a key of its own and has no secret: "
+                    "`clients set-keys` changes its keys"
+                )
             now = int(self._now())
             session.execute(
                 update(ClientSecret)

@@ -1,11 +1,13 @@
 """The clients: which machines may ask for tokens, and what each may have."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from auth_server.client_jwks import ClientJwks
 from auth_server.models import Client, ClientScope, Resource
 from auth_server.registry.client_secrets import NewSecret, insert_secret, locked_client
 from auth_server.registry.errors import AlreadyRegisteredError, RegistryError, UnknownClientError
@@ -39,6 +41,58 @@ class Clients:
         resource. ``scopes`` None: all the scopes of these resources.
         ``delivered`` False: the secret is yet to be put into the vault.
         """
+        client = Client(
+            client_id=client_id,
+            authentication_method=authentication_method,
+            may_have_id_token=may_have_id_token,
+        )
+        with self._inserting(client, list(resources), scopes) as session:
+            return insert_secret(
+                session, client_id, expires_at, delivered=delivered, now=int(self._now())
+            )
+
+    def add_with_keys(
+        self,
+        client_id: str,
+        keys: ClientJwks,
+        *,
+        resources: Iterable[str] = (),
+        scopes: Iterable[str] | None = None,
+        authentication_method: str,
+        may_have_id_token: bool,
+    ) -> None:
+        """Register a client that signs: with its public keys, and without any secret."""
+        client = Client(
+            client_id=client_id,
+            authentication_method=authentication_method,
+            may_have_id_token=may_have_id_token,
+            jwks=keys.jwks,
+            jwks_uri=keys.jwks_uri,
+        )
+        with self._inserting(client, list(resources), scopes):
+            pass
+
+    def set_keys(self, client_id: str, keys: ClientJwks) -> None:
+        """Put ``keys`` in the place of those that the client had.
+
+        Raises RegistryError where it is a client with secrets: it would have two ways to
+        authenticate.
+        """
+        with self._database.writing() as session:
+            client = locked_client(session, client_id)
+            if client.jwks is None and client.jwks_uri is None:
+                raise RegistryError(
+                    f"{client_id} authenticates with a secret: keys are for clients that were "
+                    "added with them"
+                )
+            client.jwks, client.jwks_uri = keys.jwks, keys.jwks_uri
+
+    @contextmanager
+    def _inserting(
+        self, client: Client, resources: list[str], scopes: Iterable[str] | None
+    ) -> Iterator[Session]:
+        """Add ``client`` and its scopes; within, what else belongs to it is added."""
+        client_id = client.client_id
         if not is_identifier(client_id):
             raise RegistryError(
                 "a client's name is 1 to 128 letters, digits, '-' and '_', so that it can be taken "
@@ -49,20 +103,13 @@ class Clients:
                 if session.get(Client, client_id) is not None:
                     raise AlreadyRegisteredError(f"the client {client_id} is registered already")
                 wanted = None if scopes is None else set(scopes)
-                granted = _client_scopes(session, client_id, list(resources), wanted)
-                client = Client(
-                    client_id=client_id,
-                    authentication_method=authentication_method,
-                    may_have_id_token=may_have_id_token,
-                    default_resource=granted[0].resource if granted else None,
-                    created_at=int(self._now()),
-                )
+                granted = _client_scopes(session, client_id, resources, wanted)
+                client.default_resource = granted[0].resource if granted else None
+                client.created_at = int(self._now())
                 session.add(client)
                 session.flush()
                 session.add_all(granted)
-                return insert_secret(
-                    session, client_id, expires_at, delivered=delivered, now=int(self._now())
-                )
+                yield session
         except IntegrityError as error:  # another process was faster
             raise AlreadyRegisteredError(f"the client {client_id} is registered already") from error
 

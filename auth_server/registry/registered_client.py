@@ -27,6 +27,8 @@ class RegisteredClient:
     is_disabled: bool
     rights: ClientRights
     secrets: tuple[LiveSecret, ...] = field(repr=False)
+    jwks: str | None = field(default=None, repr=False)
+    jwks_uri: str | None = None
 
     def check_grant_type(self, grant_type: str) -> bool:
         """Tell whether the client may use this server's one grant.
@@ -44,6 +46,8 @@ _CLIENT = (
         Client.may_have_id_token,
         Client.disabled_at,
         Client.default_resource,
+        Client.jwks,
+        Client.jwks_uri,
         ClientSecret.secret_hash,
         ClientSecret.expires_at,
         ResourceScope.resource,
@@ -90,4 +94,6 @@ def find_client(database: Database, client_id: str) -> RegisteredClient | None:
             may_have_id_token=first.may_have_id_token,
         ),
         secrets=tuple(LiveSecret(*secret) for secret in live.items()),
+        jwks=first.jwks,
+        jwks_uri=first.jwks_uri,
     )

@@ -16,6 +16,7 @@ from tests.conformance.under_test import (
     OtherResource,
     ResourceServerUnderTest,
 )
+from tests.stack.signing_client import SigningClient
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +69,14 @@ def client_without_id_token(server: AuthorizationServerUnderTest) -> Client:
 def disabled_client(server: AuthorizationServerUnderTest) -> Client:
     """A client that was disabled, with the secret it had."""
     return _given(server.disabled_client, "a disabled client")
+
+
+@pytest.fixture
+def signing_client(server: AuthorizationServerUnderTest) -> SigningClient:
+    """A client that authenticates by `private_key_jwt`."""
+    if server.signing_client is None:
+        pytest.skip("a client that signs was not given")
+    return server.signing_client
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Our own servers, started for the tests: what is tested where no other server was given."""
 
+import json
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tests.conformance.under_test import (
 )
 from tests.stack.issuer import OwnIssuer
 from tests.stack.local_stack import LocalStack, free_ports, local_stack, register_client
+from tests.stack.signing_client import SigningClient
 
 OTHER_RESOURCE = "https://statements.example/api"
 OTHER_SCOPES = ("Statements",)
@@ -55,6 +57,7 @@ def local_authorization_server(folder: Path) -> Iterator[AuthorizationServerUnde
             client_without_id_token=clients["plain"],
             disabled_client=clients["disabled"],
             other_resource=OtherResource(OTHER_RESOURCE, OTHER_SCOPES, clients["of-two"]),
+            signing_client=_registered_signing_client(stack, folder),
         )
     finally:
         service.stop()
@@ -98,6 +101,15 @@ def _registered_clients(stack: LocalStack) -> dict[str, Client]:
         clients = {one.client_id: Client(one.client_id, one.client_secret) for one in made}
     _do(stack, "clients", "disable", "disabled")
     return clients
+
+
+def _registered_signing_client(stack: LocalStack, folder: Path) -> SigningClient:
+    client = SigningClient("signing", stack.auth_url)
+    file = folder / "signing.jwks.json"
+    file.write_text(json.dumps(client.jwks()))
+    options = ("--auth-method", "private_key_jwt", "--jwks", str(file))
+    _do(stack, "clients", "add", client.client_id, *options)
+    return client
 
 
 def _do(stack: LocalStack, *arguments: str) -> None:

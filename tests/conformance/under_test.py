@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.stack.issuer import OwnIssuer
+from tests.stack.signing_client import SigningClient
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class AuthorizationServerUnderTest:
     client_without_id_token: Client | None = None
     disabled_client: Client | None = None
     other_resource: OtherResource | None = None
+    signing_client: SigningClient | None = None
+    """Authenticates by `private_key_jwt`, with the algorithms of its keys."""
 
     @property
     def token_url(self) -> str:

@@ -175,8 +175,8 @@ class OwnIssuer:
         ``signature`` replaces the signature.
         """
         return self.signed(
-            _json(_changed(self.header(kid), header)),
-            _json(_changed(self.claims(), claims)),
+            _json(changed(self.header(kid), header)),
+            _json(changed(self.claims(), claims)),
             kid,
             signature,
         )
@@ -246,7 +246,8 @@ def _generated(algorithm: str) -> Key:
     return OKPKey.generate_key("Ed25519")
 
 
-def _changed(members: dict[str, Any], changes: Mapping[str, Any] | None) -> dict[str, Any]:
+def changed(members: dict[str, Any], changes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return ``members`` with ``changes``; `ABSENT` leaves a member out."""
     changed = {**members, **(changes or {})}
     return {name: value for name, value in changed.items() if value is not ABSENT}
 

@@ -16,7 +16,18 @@ def test_the_oauth_document_has_its_members_and_no_response_types(server: Runnin
         "jwks_uri": "http://localhost:9000/oidc/jwks",
         "scopes_supported": ["openid", "Read", "Write", "Append"],
         "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "token_endpoint_auth_methods_supported": [
+            "client_secret_basic",
+            "client_secret_post",
+            "private_key_jwt",
+        ],
+        "token_endpoint_auth_signing_alg_values_supported": [
+            "RS256",
+            "PS256",
+            "ES256",
+            "Ed25519",
+            "EdDSA",
+        ],
     }
 
 

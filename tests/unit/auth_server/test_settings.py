@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -35,7 +36,8 @@ def test_the_key_encryption_key_cannot_come_from_the_environment(
     ("name", "value"),
     [("ISSUER", "http://localhost:9000/"), ("ISSUER", "localhost"), ("BIND", "9000"),
      ("ACCESS_TOKEN_ALGORITHM", "HS256"), ("ACCESS_TOKEN_ALGORITHM", "none"),
-     ("ACCESS_TOKEN_LIFETIME_SECONDS", "0"), ("ACCESS_TOKEN_LIFETIME_SECONDS", "86400")],
+     ("ACCESS_TOKEN_LIFETIME_SECONDS", "0"), ("ACCESS_TOKEN_LIFETIME_SECONDS", "86400"),
+     ("CLIENT_ASSERTION_LONGEST_LIFETIME_SECONDS", "0"), ("JWKS_URI_TIMEOUT_SECONDS", "0")],
 )  # fmt: skip
 def test_a_bad_setting_stops_the_service_with_its_name(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -43,3 +45,27 @@ def test_a_bad_setting_stops_the_service_with_its_name(
     monkeypatch.setenv(f"AUTH_SERVER_{name}", value)
     with pytest.raises(SystemExit, match=f"AUTH_SERVER_{name}: "):
         read_settings(AuthServerSettings)
+
+
+def test_further_audiences_of_assertions_are_separated_by_commas(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AUTH_SERVER_CLIENT_ASSERTION_AUDIENCES", "https://a/token, https://b")
+    assert AuthServerSettings().client_assertion_audiences == ("https://a/token", "https://b")
+
+
+def test_of_several_audiences_the_bad_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTH_SERVER_CLIENT_ASSERTION_AUDIENCES", "https://a/token,no URL")
+    with pytest.raises(SystemExit, match=r"AUTH_SERVER_CLIENT_ASSERTION_AUDIENCES\.1: "):
+        read_settings(AuthServerSettings)
+
+
+@pytest.mark.parametrize(
+    ("transport", "may_be_internal", "may_be_plain_http"),
+    [("plain-http", True, True), ("plain-http", False, False), ("tls-in-front", True, False)],
+)
+def test_keys_are_fetched_by_plain_http_where_both_settings_say_so(
+    transport: Literal["plain-http", "tls-in-front"], may_be_internal: bool, may_be_plain_http: bool
+) -> None:
+    settings = AuthServerSettings(transport=transport, jwks_uri_may_be_internal=may_be_internal)
+    assert settings.jwks_uri_may_be_plain_http is may_be_plain_http
