@@ -30,7 +30,13 @@ METADATA_PATH = "/.well-known/openid-configuration"
 OAUTH_METADATA_PATH = "/.well-known/oauth-authorization-server"
 JWKS_PATH = "/jwks"
 
-ABSENT: Any = object()
+
+class _Absent:
+    def __repr__(self) -> str:  # it stands in the ids of tests, which every process has to agree on
+        return "ABSENT"
+
+
+ABSENT: Any = _Absent()
 """As the value of a header or claim in `OwnIssuer.token`: leave it out."""
 
 _SIGNERS = JWSRegistry(algorithms=["RS256", "PS256", "ES256", "Ed25519"])
