@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flask import Flask, Response, request
 
+from auth_server.audit import audit_requests, noting_who_asks
 from auth_server.authorization_server import TokenServer
 from auth_server.cli import command_groups
 from auth_server.client_authentication import ClientAuthentication
@@ -47,13 +48,14 @@ def create_app(
     registry = Registry(database, now)
     keys = signing_keys(settings, database, now)
     assertions = assertion_check(settings, database, now)
-    authentication = ClientAuthentication(registry.find_client, assertions, now)
+    authentication = ClientAuthentication(noting_who_asks(registry.find_client), assertions, now)
     checks = {"database": database.check, "signing_keys": keys.check}
 
     app = service_app(SERVICE, settings, tracer_provider(SERVICE), checks)
     app.url_map.merge_slashes = False  # a path is ours or unknown; nobody is redirected
     app.after_request(_never_keep_a_token)
     register_error_handlers(app)
+    audit_requests(app)
     app.register_blueprint(token_endpoint(TokenServer(settings, keys, authentication, now)))
     app.register_blueprint(metadata(settings, registry, keys))
     for group in command_groups(registry, keys, open_vault(settings), settings, now):

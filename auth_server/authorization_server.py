@@ -13,6 +13,7 @@ from authlib.oauth2.rfc6749 import OAuth2Request
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from flask import Response
 
+from auth_server import audit
 from auth_server.client_authentication import ClientAuthentication, validate_client
 from auth_server.errors import refusal
 from auth_server.registry import RegisteredClient
@@ -64,7 +65,9 @@ class TokenServer(AuthorizationServer):
         for each cause of failure.
         """
         del methods, endpoint  # Authlib's default is Basic alone; ours are in arrow 2's file
-        return validate_client(self._authentication, request.token_form)
+        client = validate_client(self._authentication, request.token_form)
+        audit.note(client_id=client.client_id)
+        return client
 
     def save_token(self, token: object, request: object) -> None:
         """Store nothing: a token costs no row (decision 7)."""

@@ -9,6 +9,7 @@ from flask import Flask, Response, json, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
+from auth_server import audit
 from shared.arrows import refused
 from shared.database_outage import answer_outages
 from shared.identifiers import TOKEN_PATH
@@ -107,5 +108,4 @@ def _answer(status: HTTPStatus, description: str, allow: list[str] | None = None
 def _record(status: int, body: dict[str, str], reason: str) -> None:
     description = body.get("error_description", "")
     refused(status, body["error"], parameters={"error_description": description})
-    if reason:
-        log.info("refused because %s", reason)
+    audit.note(error=body["error"], reason=reason or description)

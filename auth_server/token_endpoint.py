@@ -9,7 +9,7 @@ from typing import Any
 from authlib.oauth2.rfc6749 import grants
 from flask import Blueprint, Response, request
 
-from auth_server import access_token, id_token
+from auth_server import access_token, audit, id_token
 from auth_server.authorization_server import TokenRequest, TokenServer
 from auth_server.scope_policy import Granted, grant
 from auth_server.settings import ID_TOKEN_ALGORITHM
@@ -27,6 +27,10 @@ def token_endpoint(server: TokenServer) -> Blueprint:
     def issue_token() -> Response:
         """Exchange client credentials for an access token (RFC 6749 §4.4.2, §4.4.3)."""
         form = token_form(request)  # before Authlib, which would answer some of it with 500
+        audit.note(
+            requested_scope=form.parameters.get("scope"),
+            requested_resource=" ".join(form.resources),
+        )
         response: Response = server.create_token_response(form)
         return response
 
@@ -55,22 +59,21 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
         server, settings = self.server, self.server.settings
         client_id: str = self.client.client_id
         issued_at = int(server.now())
-        token = server.keys.sign(
-            settings.access_token_algorithm,
-            access_token.TYPE,
-            access_token.access_token_claims(
-                issuer=settings.issuer,
-                client_id=client_id,
-                granted=self.granted,
-                issued_at=issued_at,
-                lifetime_seconds=settings.access_token_lifetime_seconds,
-            ),
+        # Authlib's tokens for this grant live ten days.
+        lifetime = settings.access_token_lifetime_seconds
+        claims = access_token.access_token_claims(
+            issuer=settings.issuer,
+            client_id=client_id,
+            granted=self.granted,
+            issued_at=issued_at,
+            lifetime_seconds=lifetime,
         )
+        token = server.keys.sign(settings.access_token_algorithm, access_token.TYPE, claims)
+        audit.note_token(token, claims, self.granted.scope)
         answer = {
             "access_token": token,
             "token_type": "Bearer",
-            # Authlib's tokens for this grant live ten days.
-            "expires_in": settings.access_token_lifetime_seconds,
+            "expires_in": lifetime,
             "scope": self.granted.scope,
         }
         if self.granted.openid:

@@ -20,7 +20,7 @@ def decoded(server: Running, token: str) -> jwt.Token:
 
 
 def events(caplog: pytest.LogCaptureFixture) -> list[tuple[str, Any]]:
-    found = [record.__dict__["event"] for record in caplog.records if "event" in record.__dict__]
+    found = [r.__dict__["event"] for r in caplog.records if r.name == "shared.arrows"]
     return [(event["outcome"], event.get("arrow", event.get("error"))) for event in found]
 
 
