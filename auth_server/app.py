@@ -14,6 +14,7 @@ from auth_server.client_authentication import ClientAuthentication
 from auth_server.client_authentication.private_key_jwt import assertion_check
 from auth_server.errors import register_error_handlers
 from auth_server.metadata import metadata
+from auth_server.metrics import AuthServerMetrics, measure_token_requests
 from auth_server.registry import Registry
 from auth_server.settings import AuthServerSettings
 from auth_server.signing_keys import SigningKeys, signing_keys
@@ -37,6 +38,7 @@ class AuthServer:
     database: Database
     registry: Registry
     keys: SigningKeys
+    metrics: AuthServerMetrics
 
 
 def create_app(
@@ -49,6 +51,7 @@ def create_app(
     keys = signing_keys(settings, database, now)
     assertions = assertion_check(settings, database, now)
     authentication = ClientAuthentication(noting_who_asks(registry.find_client), assertions, now)
+    metrics = AuthServerMetrics(keys, now)
     checks = {"database": database.check, "signing_keys": keys.check}
 
     app = service_app(SERVICE, settings, tracer_provider(SERVICE), checks)
@@ -56,12 +59,13 @@ def create_app(
     app.after_request(_never_keep_a_token)
     register_error_handlers(app)
     audit_requests(app)
+    measure_token_requests(app, metrics)
     app.register_blueprint(token_endpoint(TokenServer(settings, keys, authentication, now)))
     app.register_blueprint(metadata(settings, registry, keys))
     for group in command_groups(registry, keys, open_vault(settings), settings, now):
         app.cli.add_command(group)
     app.cli.add_command(migrate_command(database, MIGRATIONS))
-    app.extensions[SERVICE] = AuthServer(settings, database, registry, keys)
+    app.extensions[SERVICE] = AuthServer(settings, database, registry, keys, metrics)
     return app
 
 

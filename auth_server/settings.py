@@ -10,6 +10,7 @@ from shared.settings import (
     BindAddress,
     CheckedUrl,
     IssuerUrl,
+    MetricsSettings,
     VaultSettings,
     split_at_commas,
     state_dir,
@@ -22,7 +23,7 @@ ID_TOKEN_ALGORITHM: Final = "RS256"  # noqa: S105 - an algorithm, no password
 """OIDC Core §15.1 makes RS256 the one that every client can verify; so it signs each id_token."""
 
 
-class AuthServerSettings(VaultSettings):
+class AuthServerSettings(VaultSettings, MetricsSettings):
     """What can be set; every default is the local stack's."""
 
     model_config = SettingsConfigDict(env_prefix="AUTH_SERVER_")

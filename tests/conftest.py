@@ -56,7 +56,12 @@ def started_by(nodeid: str) -> str:
     if name in {"test_faults.py", "test_postgresql_restarts.py"}:
         return "containers with faults"
     if folder.endswith("tests/flow"):
-        of_one_stack = {"test_the_five_arrows.py", "test_silent_connections.py"}
+        of_one_stack = {
+            "test_the_five_arrows.py",
+            "test_silent_connections.py",
+            "test_the_audit_trail.py",
+            "test_metrics.py",
+        }
         return "a stack" if name in of_one_stack else "a fragile stack"
     if folder.endswith("tests/conformance"):
         parties = ("bank", "client")
@@ -104,7 +109,8 @@ def stack(request: pytest.FixtureRequest) -> Stack:
 
 @pytest.fixture(scope="session")
 def stack_of_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    running = local_stack(tmp_path_factory.mktemp("a stack"))
+    metrics = {"AUTH_SERVER_METRICS_BIND": f"127.0.0.1:{free_ports(1)[0]}"}
+    running = local_stack(tmp_path_factory.mktemp("a stack"), **metrics)
     try:
         running.demo.up()
         yield running

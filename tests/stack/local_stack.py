@@ -41,6 +41,11 @@ class LocalStack:
         """Base URL of the client service."""
         return self.demo.client_service.url
 
+    @property
+    def metrics_url(self) -> str:
+        """Where the authorization server shows its metrics, if the stack was told an address."""
+        return f"http://{self.demo.more_settings['AUTH_SERVER_METRICS_BIND']}/metrics"
+
     def run_once(self, **settings: str) -> Run:
         """Run the client's job once, in a process of its own, with these settings changed."""
         run = self.demo.run_once(settings)
