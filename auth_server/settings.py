@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from shared.identifiers import AUTH_SERVER_URL
@@ -93,3 +93,18 @@ class AuthServerSettings(VaultSettings, MetricsSettings):
     def jwks_uri_may_be_plain_http(self) -> bool:
         """Whether keys are fetched without TLS, so that whoever is on the way could change them."""
         return self.jwks_uri_may_be_internal and self.transport == "plain-http"
+
+    access_token_lifetime_max_seconds: int = Field(default=3600, ge=1, le=3600)
+    """The longest lifetime that a client can be given for its access tokens."""
+
+    @field_validator("access_token_lifetime_max_seconds")
+    @classmethod
+    def _not_below_the_default(cls, longest: int, info: ValidationInfo) -> int:
+        if longest < info.data.get("access_token_lifetime_seconds", 1):
+            raise ValueError("must not be less than access_token_lifetime_seconds")
+        return longest
+
+    def lifetime_seconds(self, of_client: int | None) -> int:
+        """Return how long an access token is valid, for a client with this limit or with none."""
+        wanted = self.access_token_lifetime_seconds if of_client is None else of_client
+        return min(wanted, self.access_token_lifetime_max_seconds)

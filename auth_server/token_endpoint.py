@@ -60,7 +60,7 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
         client_id: str = self.client.client_id
         issued_at = int(server.now())
         # Authlib's tokens for this grant live ten days.
-        lifetime = settings.access_token_lifetime_seconds
+        lifetime = settings.lifetime_seconds(self.client.access_token_lifetime_seconds)
         claims = access_token.access_token_claims(
             issuer=settings.issuer,
             client_id=client_id,

@@ -1,7 +1,8 @@
 """The command line: `flask --app auth_server.app clients|secrets|resources|keys …`.
 
-Exit codes: 0 done, 1 an error, 2 wrong usage, 3 it exists already. Results go to standard
-output, as a table or, with `--json`, as JSON; everything else to standard error.
+Exit codes: 0 done, 1 an error or a question answered with no, 2 wrong usage, 3 it exists already.
+Results go to standard output, as a table or, with `--json`, as JSON; everything else to standard
+error, the audit trail's line on what was changed among it.
 """
 
 import time

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import click
 
-from auth_server.cli.credentials import end_after, hand_over, lifetime, to_vault
+from auth_server.cli.credentials import end_after, hand_over, secret_lifetime, to_vault
 from auth_server.cli.group import CommandGroup
 from auth_server.cli.output import as_json, date, print_object, print_rows
 from auth_server.models import ClientSecret
@@ -18,7 +18,7 @@ def secrets_group(registry: Registry, vault: Vault, now: Callable[[], float]) ->
 
     @group.command("add")
     @click.argument("client")
-    @lifetime
+    @secret_lifetime
     @to_vault
     @as_json
     def add(client: str, lifetime_days: int | None, to_vault: str | None, as_json: bool) -> None:

@@ -6,7 +6,9 @@ from typing import IO
 import click
 
 from auth_server.cli.client_keys import client_jwks, keys_of_client
-from auth_server.cli.credentials import end_after, hand_over, lifetime, to_vault
+from auth_server.cli.client_limits import add_limit_commands, lifetime_type
+from auth_server.cli.confirmation import confirm, yes
+from auth_server.cli.credentials import end_after, hand_over, secret_lifetime, to_vault
 from auth_server.cli.group import CommandGroup
 from auth_server.cli.output import as_json, print_object, print_rows
 from auth_server.client_authentication import METHODS, private_key_jwt
@@ -23,6 +25,9 @@ def clients_group(
     """Return the commands for the clients."""
     group = CommandGroup("clients", help="The clients that may ask for tokens.")
 
+    def print_client(name: str, as_json: bool) -> None:
+        print_object(_client_object(registry.clients.get(name)), as_json)
+
     @group.command("add")
     @click.argument("name")
     @click.option("--scope", "scopes", multiple=True, help="A scope it may have; none: all.")
@@ -33,7 +38,13 @@ def clients_group(
     @click.option("--auth-method", type=click.Choice(METHODS), default=METHODS[0])
     @keys_of_client
     @click.option("--no-id-token", is_flag=True, help="Refuse it `openid`.")
-    @lifetime
+    @click.option(
+        "--lifetime",
+        type=lifetime_type(settings),
+        metavar="SECONDS",
+        help="How long its access tokens are valid; none: as the settings say.",
+    )
+    @secret_lifetime
     @to_vault
     @as_json
     def add(
@@ -45,6 +56,7 @@ def clients_group(
         jwks: IO[bytes] | None,
         jwks_uri: str | None,
         no_id_token: bool,
+        lifetime: int | None,
         lifetime_days: int | None,
         to_vault: str | None,
         as_json: bool,
@@ -65,8 +77,9 @@ def clients_group(
                 scopes=() if no_scope else scopes or None,
                 authentication_method=auth_method,
                 may_have_id_token=not no_id_token,
+                access_token_lifetime_seconds=lifetime,
             )
-            print_object(_client_object(registry.clients.get(name)), as_json)
+            print_client(name, as_json)
             return
         if jwks is not None or jwks_uri is not None:
             raise click.UsageError("--jwks and --jwks-uri go with --auth-method private_key_jwt")
@@ -76,6 +89,7 @@ def clients_group(
             scopes=() if no_scope else scopes or None,
             authentication_method=auth_method,
             may_have_id_token=not no_id_token,
+            access_token_lifetime_seconds=lifetime,
             expires_at=end_after(lifetime_days, now),
             delivered=to_vault is None,
         )
@@ -83,18 +97,19 @@ def clients_group(
         hand_over(registry, vault, made, to_vault, as_json, _client_object(client))
 
     @group.command("list")
+    @click.option("--limit", type=click.IntRange(min=1), help="At most so many; none: all.")
+    @click.option("--after", default="", metavar="NAME", help="Only those after NAME: a next page.")
     @as_json
-    def list_(as_json: bool) -> None:
-        """List the clients."""
-        print_rows([_client_row(client) for client in registry.clients.all()], as_json)
+    def list_(limit: int | None, after: str, as_json: bool) -> None:
+        """List the clients by name."""
+        print_rows(map(_client_row, registry.clients.each(after, limit)), as_json)
 
     @group.command("show")
     @click.argument("name")
     @as_json
     def show(name: str, as_json: bool) -> None:
         """Show what a client may have."""
-        client = registry.clients.get(name)
-        print_object({**_client_object(client), "disabled": client.is_disabled}, as_json)
+        print_client(name, as_json)
 
     @group.command("grant")
     @click.argument("name")
@@ -109,7 +124,9 @@ def clients_group(
         registry.clients.grant(
             name, resource=resource, scopes=scopes or None, is_default=is_default
         )
-        print_object(_client_object(registry.clients.get(name)), as_json)
+        print_client(name, as_json)
+
+    add_limit_commands(group, registry, settings, print_client)
 
     @group.command("set-keys")
     @click.argument("name")
@@ -121,7 +138,7 @@ def clients_group(
         To change a key without a pause, give both, the old and the new one, and later the new one.
         """
         registry.clients.set_keys(name, client_jwks(jwks, jwks_uri, settings))
-        print_object(_client_object(registry.clients.get(name)), as_json)
+        print_client(name, as_json)
 
     @group.command("disable")
     @click.argument("name")
@@ -130,6 +147,25 @@ def clients_group(
         """Let a client have no more tokens; those it has live until they expire."""
         registry.clients.disable(name)
         print_object({"client_id": name, "disabled": True}, as_json)
+
+    @group.command("enable")
+    @click.argument("name")
+    @as_json
+    def enable(name: str, as_json: bool) -> None:
+        """Let a client that was disabled have tokens again, with the secrets that it has."""
+        registry.clients.enable(name)
+        print_object({"client_id": name, "disabled": False}, as_json)
+
+    @group.command("remove")
+    @click.argument("name")
+    @yes
+    @as_json
+    def remove(name: str, yes: bool, as_json: bool) -> None:
+        """Remove a client and its secrets for good; tokens it has live until they expire."""
+        registry.clients.get(name)
+        confirm(f"{name}, its secrets and what it may have are removed for good", yes)
+        registry.clients.remove(name)
+        print_object({"client_id": name, "removed": True}, as_json)
 
     return group
 
@@ -144,6 +180,8 @@ def _client_object(client: RegisteredClient) -> dict[str, object]:
         "scopes": {resource: list(names) for resource, names in rights.scopes.items()},
         "id_token": rights.may_have_id_token,
         **_keys_shown(client),
+        "lifetime": client.access_token_lifetime_seconds,
+        "disabled": client.is_disabled,
     }
 
 

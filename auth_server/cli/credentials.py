@@ -25,8 +25,11 @@ to_vault = click.option(
     callback=_entry_name,
     help="Put the credentials into the vault; print no secret.",
 )
-lifetime = click.option(
-    "--lifetime-days", type=click.IntRange(min=1), help="When the secret ends; never without it."
+secret_lifetime = click.option(
+    "--secret-lifetime-days",
+    "lifetime_days",
+    type=click.IntRange(min=1),
+    help="When the secret ends; never without it.",
 )
 
 

@@ -6,6 +6,7 @@
 import time
 from collections.abc import Callable
 
+from auth_server.registry.client_limits import DEFAULT, ClientLimits
 from auth_server.registry.client_secrets import (
     LIVE_SECRETS_PER_CLIENT,
     ClientSecrets,
@@ -21,6 +22,7 @@ from auth_server.registry.resources import Resources
 from shared.database import Database
 
 __all__ = [
+    "DEFAULT",
     "LIVE_SECRETS_PER_CLIENT",
     "AlreadyRegisteredError",
     "LiveSecret",
@@ -41,6 +43,7 @@ class Registry:
     def __init__(self, database: Database, now: Callable[[], float] = time.time) -> None:
         self._database = database
         self.clients = Clients(database, now)
+        self.limits = ClientLimits(database)
         self.secrets = ClientSecrets(database, now)
         self.resources = Resources(database, now)
 

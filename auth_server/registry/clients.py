@@ -3,18 +3,20 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from auth_server.client_jwks import ClientJwks
-from auth_server.models import Client, ClientScope, Resource
+from auth_server.models import Client, ClientScope, ClientSecret, Resource
 from auth_server.registry.client_secrets import NewSecret, insert_secret, locked_client
 from auth_server.registry.errors import AlreadyRegisteredError, RegistryError, UnknownClientError
 from auth_server.registry.registered_client import RegisteredClient, find_client
 from auth_server.registry.resources import default_resource, scopes_of
 from shared.database import Database
 from shared.identifiers import is_identifier
+
+PAGE_SIZE = 500
 
 
 class Clients:
@@ -32,6 +34,7 @@ class Clients:
         scopes: Iterable[str] | None = None,
         authentication_method: str,
         may_have_id_token: bool,
+        access_token_lifetime_seconds: int | None = None,
         expires_at: int | None = None,
         delivered: bool = True,
     ) -> NewSecret:
@@ -39,12 +42,14 @@ class Clients:
 
         ``resources`` are those its scopes are of, its default one first; none: the default
         resource. ``scopes`` None: all the scopes of these resources.
+        ``access_token_lifetime_seconds`` None: as the settings have it.
         ``delivered`` False: the secret is yet to be put into the vault.
         """
         client = Client(
             client_id=client_id,
             authentication_method=authentication_method,
             may_have_id_token=may_have_id_token,
+            access_token_lifetime_seconds=access_token_lifetime_seconds,
         )
         with self._inserting(client, list(resources), scopes) as session:
             return insert_secret(
@@ -60,12 +65,14 @@ class Clients:
         scopes: Iterable[str] | None = None,
         authentication_method: str,
         may_have_id_token: bool,
+        access_token_lifetime_seconds: int | None = None,
     ) -> None:
         """Register a client that signs: with its public keys, and without any secret."""
         client = Client(
             client_id=client_id,
             authentication_method=authentication_method,
             may_have_id_token=may_have_id_token,
+            access_token_lifetime_seconds=access_token_lifetime_seconds,
             jwks=keys.jwks,
             jwks_uri=keys.jwks_uri,
         )
@@ -124,7 +131,7 @@ class Clients:
         """Let a client have scopes of a resource besides what it has; twice is fine.
 
         ``resource`` None: the default one. ``scopes`` None: all of its. With ``is_default``, or
-        where the client had no scope yet, it becomes the client's default resource.
+        where the client had no default, it becomes the client's default resource.
         """
         with self._database.writing() as session:
             client = locked_client(session, client_id)
@@ -137,10 +144,21 @@ class Clients:
             if granted and (is_default or client.default_resource is None):
                 client.default_resource = granted[0].resource
 
-    def all(self) -> list[Client]:
-        """Return the clients by name."""
-        with self._database.reading() as session:
-            return list(session.scalars(select(Client).order_by(Client.client_id)))
+    def each(self, after: str = "", limit: int | None = None) -> Iterator[Client]:
+        """Return the clients by name, those after the name ``after``, at most ``limit``.
+
+        They are read a page at a time, so that a million of them need no more memory than one page.
+        """
+        while limit is None or limit > 0:
+            size = PAGE_SIZE if limit is None else min(limit, PAGE_SIZE)
+            page = select(Client).where(Client.client_id > after).order_by(Client.client_id)
+            with self._database.reading() as session:
+                found = session.scalars(page.limit(size)).all()
+            yield from found
+            if len(found) < size:
+                return
+            after = found[-1].client_id
+            limit = None if limit is None else limit - size
 
     def get(self, client_id: str) -> RegisteredClient:
         """Return the client; raise RegistryError where there is none."""
@@ -154,6 +172,19 @@ class Clients:
         with self._database.writing() as session:
             client = locked_client(session, client_id)
             client.disabled_at = client.disabled_at or int(self._now())
+
+    def enable(self, client_id: str) -> None:
+        """Let a client that was disabled have tokens again."""
+        with self._database.writing() as session:
+            locked_client(session, client_id).disabled_at = None
+
+    def remove(self, client_id: str) -> None:
+        """Remove a client, its secrets and its scopes for good; its name is free again."""
+        with self._database.writing() as session:
+            client = locked_client(session, client_id)
+            for of_client in (ClientSecret, ClientScope):
+                session.execute(delete(of_client).where(of_client.client_id == client_id))
+            session.delete(client)
 
 
 def _client_scopes(

@@ -29,6 +29,7 @@ class RegisteredClient:
     secrets: tuple[LiveSecret, ...] = field(repr=False)
     jwks: str | None = field(default=None, repr=False)
     jwks_uri: str | None = None
+    access_token_lifetime_seconds: int | None = None
 
     def check_grant_type(self, grant_type: str) -> bool:
         """Tell whether the client may use this server's one grant.
@@ -48,6 +49,7 @@ _CLIENT = (
         Client.default_resource,
         Client.jwks,
         Client.jwks_uri,
+        Client.access_token_lifetime_seconds,
         ClientSecret.secret_hash,
         ClientSecret.expires_at,
         ResourceScope.resource,
@@ -96,4 +98,5 @@ def find_client(database: Database, client_id: str) -> RegisteredClient | None:
         secrets=tuple(LiveSecret(*secret) for secret in live.items()),
         jwks=first.jwks,
         jwks_uri=first.jwks_uri,
+        access_token_lifetime_seconds=first.access_token_lifetime_seconds,
     )

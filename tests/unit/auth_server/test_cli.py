@@ -1,7 +1,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -9,18 +8,7 @@ from joserfc.jwk import OKPKey
 from pydantic import SecretStr
 
 from shared.vault import DirectoryVault
-from tests.unit.auth_server.running import BANK, LEDGER, Running
-
-
-def object_of(server: Running, *arguments: str, given: bytes | None = None) -> Any:
-    result = server.command(*arguments, "--json", given=given)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def error_of(server: Running, *arguments: str) -> tuple[int, str]:
-    result = server.command(*arguments)
-    return result.exit_code, result.stderr.strip().splitlines()[-1]
+from tests.unit.auth_server.running import BANK, LEDGER, Running, error_of, object_of
 
 
 def test_a_new_client_is_printed_with_its_credentials_once(server: Running) -> None:
@@ -45,7 +33,7 @@ def test_a_client_may_be_of_another_resource(server: Running) -> None:
 
 
 def test_the_end_of_a_secret_is_an_option(server: Running) -> None:
-    made = object_of(server, "clients", "add", "cron", "--lifetime-days", "30")
+    made = object_of(server, "clients", "add", "cron", "--secret-lifetime-days", "30")
     assert made["client_secret_expires_at"] == int(server.clock.time) + 30 * 86400
 
 
@@ -144,7 +132,7 @@ def test_a_third_secret_is_refused_with_what_to_do(server: Running) -> None:
 
 def test_secrets_are_listed_with_their_states(server: Running) -> None:
     first = object_of(server, "secrets", "list", "worker")[0]["secret_id"]
-    object_of(server, "secrets", "add", "worker", "--lifetime-days", "1")
+    object_of(server, "secrets", "add", "worker", "--secret-lifetime-days", "1")
     object_of(server, "secrets", "revoke", "worker", first)
     server.clock.time += 86400
     server.parts.registry.secrets.add("worker", delivered=False)

@@ -123,7 +123,7 @@ def test_an_unknown_scope_is_refused_with_those_there_are(registry: Registry) ->
 def test_a_client_that_was_refused_is_not_registered(registry: Registry) -> None:
     with pytest.raises(RegistryError):
         add(registry, scopes=["Admin"])
-    assert registry.clients.all() == []
+    assert list(registry.clients.each()) == []
 
 
 def test_an_unknown_resource_is_refused(registry: Registry) -> None:
@@ -141,7 +141,7 @@ def test_a_disabled_client_keeps_its_first_time(registry: Registry, clock: Clock
     registry.clients.disable("worker")
     clock.time += 50
     registry.clients.disable("worker")
-    assert registry.clients.all()[0].disabled_at == 1000
+    assert next(registry.clients.each()).disabled_at == 1000
     assert registry.clients.get("worker").is_disabled is True
 
 

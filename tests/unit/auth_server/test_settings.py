@@ -37,7 +37,8 @@ def test_the_key_encryption_key_cannot_come_from_the_environment(
     [("ISSUER", "http://localhost:9000/"), ("ISSUER", "localhost"), ("BIND", "9000"),
      ("ACCESS_TOKEN_ALGORITHM", "HS256"), ("ACCESS_TOKEN_ALGORITHM", "none"),
      ("ACCESS_TOKEN_LIFETIME_SECONDS", "0"), ("ACCESS_TOKEN_LIFETIME_SECONDS", "86400"),
-     ("CLIENT_ASSERTION_LONGEST_LIFETIME_SECONDS", "0"), ("JWKS_URI_TIMEOUT_SECONDS", "0")],
+     ("CLIENT_ASSERTION_LONGEST_LIFETIME_SECONDS", "0"), ("JWKS_URI_TIMEOUT_SECONDS", "0"),
+     ("ACCESS_TOKEN_LIFETIME_MAX_SECONDS", "299"), ("METRICS_BIND", "0.0.0.0:9000")],
 )  # fmt: skip
 def test_a_bad_setting_stops_the_service_with_its_name(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
