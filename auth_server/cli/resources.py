@@ -51,7 +51,7 @@ def resources_group(registry: Registry) -> CommandGroup:
         """Remove scopes of the API called URI."""
         holders = _holders(registry, uri, scopes, force)
         names = " ".join(scopes)
-        confirm(f"{uri} loses {names}, and {holders} clients with it", yes)
+        confirm(f"{uri} loses {names}; clients that lose it as well: {holders}", yes)
         registry.resources.remove_scopes(uri, scopes, from_clients=force)
         print_object({**_resource_row(registry, uri), "clients": holders}, as_json)
 
@@ -63,7 +63,7 @@ def resources_group(registry: Registry) -> CommandGroup:
     def remove(uri: str, force: bool, yes: bool, as_json: bool) -> None:
         """Remove the API called URI: nobody has tokens for it any more."""
         holders = _holders(registry, uri, None, force)
-        confirm(f"{uri} is removed, and {holders} clients have no more tokens for it", yes)
+        confirm(f"{uri} is removed; clients that have no more tokens for it: {holders}", yes)
         registry.resources.remove(uri, from_clients=force)
         print_object({"uri": uri, "removed": True, "clients": holders}, as_json)
 
@@ -75,7 +75,7 @@ def _holders(registry: Registry, uri: str, scopes: tuple[str, ...] | None, force
     holders = registry.resources.holders(uri, scopes)
     if holders and not force:
         raise RegistryError(
-            f"{holders} clients have it: take it from them with `clients ungrant`, "
+            f"clients that have it: {holders}. Take it from them with `clients ungrant`, "
             "or from all of them with --force"
         )
     return holders

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from auth_server.models import ClientScope
 from auth_server.registry.client_secrets import locked_client
 from auth_server.registry.errors import RegistryError
-from auth_server.registry.resources import default_resource
+from auth_server.registry.resources import default_resource, kept_resource
 from shared.database import Database
 
 DEFAULT: Final = "default"
@@ -35,6 +35,8 @@ class ClientLimits:
         ``default_resource`` has to be one that the client has scopes of.
         """
         with self._database.writing() as session:
+            if default_resource is not None:
+                kept_resource(session, default_resource)
             client = locked_client(session, client_id)
             if lifetime_seconds is not None:
                 lifetime = None if lifetime_seconds == DEFAULT else lifetime_seconds

@@ -8,11 +8,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from auth_server.client_jwks import ClientJwks
-from auth_server.models import Client, ClientScope, ClientSecret, Resource
+from auth_server.models import Client, ClientScope, ClientSecret
 from auth_server.registry.client_secrets import NewSecret, insert_secret, locked_client
 from auth_server.registry.errors import AlreadyRegisteredError, RegistryError, UnknownClientError
 from auth_server.registry.registered_client import RegisteredClient, find_client
-from auth_server.registry.resources import default_resource, scopes_of
+from auth_server.registry.resources import default_resource, kept_resource, scopes_of
 from shared.database import Database
 from shared.identifiers import is_identifier
 
@@ -134,11 +134,11 @@ class Clients:
         where the client had no default, it becomes the client's default resource.
         """
         with self._database.writing() as session:
-            client = locked_client(session, client_id)
             uris = [] if resource is None else [resource]
             granted = _client_scopes(
                 session, client_id, uris, None if scopes is None else {*scopes}
             )
+            client = locked_client(session, client_id)
             for row in granted:
                 session.merge(row)
             if granted and (is_default or client.default_resource is None):
@@ -196,8 +196,7 @@ def _client_scopes(
     uris = resources or [default_resource(session)]
     offered = []
     for uri in dict.fromkeys(uris):
-        if session.get(Resource, uri) is None:
-            raise RegistryError(f"no resource {uri!r} is registered: see `resources list`")
+        kept_resource(session, uri)
         offered += [(uri, scope) for scope in scopes_of(session, uri)]
     unknown = (wanted or set()) - {scope for _, scope in offered}
     if unknown:

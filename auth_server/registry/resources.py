@@ -149,6 +149,20 @@ def default_resource(session: Session) -> str:
     return uri
 
 
+def kept_resource(session: Session, uri: str) -> Resource:
+    """Return a resource that no other command can remove meanwhile.
+
+    Asked for before the row of a client is locked: whoever removes one takes them in this order,
+    and two that wait for each other would wait for ever. Raises RegistryError where it is unknown.
+    """
+    found = None
+    if is_resource_identifier(uri):
+        found = session.get(Resource, uri, with_for_update={"read": True})
+    if found is None:
+        raise RegistryError(f"no resource {uri!r} is registered: see `resources list`")
+    return found
+
+
 def scopes_of(session: Session, uri: str) -> list[str]:
     """Return the scopes of a resource in its order."""
     return list(

@@ -24,7 +24,7 @@ def test_a_scope_that_nobody_has_is_removed(server: Running) -> None:
 
 def test_a_scope_that_clients_have_is_taken_from_them_by_force_alone(server: Running) -> None:
     code, line = error_of(server, "resources", "remove-scope", BANK, "Write", "--yes")
-    assert (code, "1 clients have it" in line) == (1, True)
+    assert (code, "clients that have it: 1." in line) == (1, True)
     left = object_of(server, "resources", "remove-scope", BANK, "Write", "--yes", "--force")
     assert (left["scope"], left["clients"]) == ("Read", 1)
     assert server.ask().get_json()["scope"] == "Read"
