@@ -12,15 +12,17 @@ from auth_server.authorization_server import TokenServer
 from auth_server.cli import command_groups
 from auth_server.client_authentication import ClientAuthentication
 from auth_server.client_authentication.private_key_jwt import assertion_check
-from auth_server.errors import register_error_handlers
+from auth_server.errors import PATHS_FOR_CLIENTS, register_error_handlers
+from auth_server.introspection import introspection
+from auth_server.issued_tokens import IssuedTokens
 from auth_server.metadata import metadata
 from auth_server.metrics import AuthServerMetrics, measure_token_requests
 from auth_server.registry import Registry
+from auth_server.revocation import revocation
 from auth_server.settings import AuthServerSettings
 from auth_server.signing_keys import SigningKeys, signing_keys
 from auth_server.token_endpoint import token_endpoint
 from shared.database import Database, migrate_command
-from shared.identifiers import TOKEN_PATH
 from shared.service_app import service_app
 from shared.settings import read_settings
 from shared.tracing import tracer_provider
@@ -52,6 +54,7 @@ def create_app(
     assertions = assertion_check(settings, database, now)
     authentication = ClientAuthentication(noting_who_asks(registry.find_client), assertions, now)
     metrics = AuthServerMetrics(keys, now)
+    tokens = IssuedTokens(settings.issuer, keys, database, now)
     checks = {"database": database.check, "signing_keys": keys.check}
 
     app = service_app(SERVICE, settings, tracer_provider(SERVICE), checks)
@@ -61,6 +64,8 @@ def create_app(
     audit_requests(app)
     measure_token_requests(app, metrics)
     app.register_blueprint(token_endpoint(TokenServer(settings, keys, authentication, now)))
+    app.register_blueprint(introspection(authentication, tokens))
+    app.register_blueprint(revocation(authentication, tokens))
     app.register_blueprint(metadata(settings, registry, keys))
     for group in command_groups(registry, keys, open_vault(settings), settings, now):
         app.cli.add_command(group)
@@ -70,8 +75,8 @@ def create_app(
 
 
 def _never_keep_a_token(response: Response) -> Response:
-    """Mark every answer of the token endpoint, errors too (RFC 6749 §5.1, MUST)."""
-    if request.path == TOKEN_PATH:
+    """Mark every answer to a client, errors too (RFC 6749 §5.1, MUST; RFC 7662 §4)."""
+    if request.path in PATHS_FOR_CLIENTS:
         response.headers["Cache-Control"] = "no-store"
         response.headers["Pragma"] = "no-cache"
     return response

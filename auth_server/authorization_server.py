@@ -14,7 +14,7 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from flask import Response
 
 from auth_server import audit
-from auth_server.client_authentication import ClientAuthentication, validate_client
+from auth_server.client_authentication import Authentication, validate_client
 from auth_server.errors import refusal
 from auth_server.registry import RegisteredClient
 from auth_server.settings import AuthServerSettings
@@ -43,7 +43,7 @@ class TokenServer(AuthorizationServer):
         self,
         settings: AuthServerSettings,
         keys: SigningKeys,
-        authentication: ClientAuthentication,
+        authentication: Authentication,
         now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()  # without the app: its config would bring a generator of its own

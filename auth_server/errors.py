@@ -12,11 +12,13 @@ from werkzeug.exceptions import HTTPException
 from auth_server import audit
 from shared.arrows import refused
 from shared.database_outage import answer_outages
-from shared.identifiers import TOKEN_PATH
+from shared.identifiers import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH
 
 log = logging.getLogger(__name__)
 
 CHALLENGE = 'Basic realm="token endpoint", charset="UTF-8"'
+PATHS_FOR_CLIENTS = frozenset({TOKEN_PATH, INTROSPECTION_PATH, REVOCATION_PATH})
+"""Where a client authenticates: what is answered there is never kept, and refusals are recorded."""
 
 # RFC 6749 §5.2 has no code for what HTTP refuses by itself; `invalid_request` ("otherwise
 # malformed") is the nearest for what the caller did, and these for the rest.
@@ -48,6 +50,18 @@ class InvalidClientError(errors.InvalidClientError):
     def get_headers(self) -> list[tuple[str, str]]:
         """Return the headers with our challenge: Authlib's has no realm (RFC 7617 §2, MUST)."""
         return [*OAuth2Error.get_headers(self), ("WWW-Authenticate", CHALLENGE)]
+
+
+class MayNotIntrospectError(OAuth2Error):
+    """The client is no resource server: it may look into no token (RFC 7662 §2.1, §4).
+
+    Not "inactive": that is said of a token to one who may ask (§2.2), and this one's token is not
+    looked at. The code is that of RFC 6749 §5.2 for a client that may not do what it asks for.
+    """
+
+    status_code = HTTPStatus.FORBIDDEN
+    error = "unauthorized_client"
+    description = "The client may not introspect tokens."
 
 
 class InvalidTargetError(OAuth2Error):
@@ -97,7 +111,7 @@ def _answer(status: HTTPStatus, description: str, allow: list[str] | None = None
         "error": HTTP_ERRORS.get(status, "invalid_request"),
         "error_description": description,
     }
-    if request.path == TOKEN_PATH:
+    if request.path in PATHS_FOR_CLIENTS:
         _record(status, body, "")
     response = Response(json.dumps(body), status, mimetype="application/json")
     if allow:

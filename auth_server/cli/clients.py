@@ -39,6 +39,11 @@ def clients_group(
     @keys_of_client
     @click.option("--no-id-token", is_flag=True, help="Refuse it `openid`.")
     @click.option(
+        "--introspects",
+        metavar="URI",
+        help="It is the resource server of URI: it may look into its tokens.",
+    )
+    @click.option(
         "--lifetime",
         type=lifetime_type(settings),
         metavar="SECONDS",
@@ -56,6 +61,7 @@ def clients_group(
         jwks: IO[bytes] | None,
         jwks_uri: str | None,
         no_id_token: bool,
+        introspects: str | None,
         lifetime: int | None,
         lifetime_days: int | None,
         to_vault: str | None,
@@ -67,6 +73,8 @@ def clients_group(
         """
         if no_scope and scopes:
             raise click.UsageError("--scope and --no-scope exclude each other")
+        # A resource server that asks for no tokens of its own is the rule.
+        has_none = no_scope or (introspects is not None and not scopes and not resources)
         if auth_method in private_key_jwt.METHODS:
             if lifetime_days is not None or to_vault is not None:
                 raise click.UsageError("a client that signs has no secret to end or to put away")
@@ -74,10 +82,11 @@ def clients_group(
                 name,
                 client_jwks(jwks, jwks_uri, settings),
                 resources=resources,
-                scopes=() if no_scope else scopes or None,
+                scopes=() if has_none else scopes or None,
                 authentication_method=auth_method,
                 may_have_id_token=not no_id_token,
                 access_token_lifetime_seconds=lifetime,
+                introspects=introspects,
             )
             print_client(name, as_json)
             return
@@ -86,10 +95,11 @@ def clients_group(
         made = registry.clients.add(
             name,
             resources=resources,
-            scopes=() if no_scope else scopes or None,
+            scopes=() if has_none else scopes or None,
             authentication_method=auth_method,
             may_have_id_token=not no_id_token,
             access_token_lifetime_seconds=lifetime,
+            introspects=introspects,
             expires_at=end_after(lifetime_days, now),
             delivered=to_vault is None,
         )
@@ -182,6 +192,7 @@ def _client_object(client: RegisteredClient) -> dict[str, object]:
         **_keys_shown(client),
         "lifetime": client.access_token_lifetime_seconds,
         "disabled": client.is_disabled,
+        "introspects": client.introspects,
     }
 
 

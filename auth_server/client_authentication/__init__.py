@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Protocol
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
 
@@ -42,6 +43,14 @@ class AuthenticatedClient:
     client: RegisteredClient
     method: str
     secret: LiveSecret | None
+
+
+class Authentication(Protocol):
+    """What an endpoint asks who its caller is: `ClientAuthentication`, or one around it."""
+
+    def authenticate(self, form: TokenForm) -> AuthenticatedClient:
+        """Return the client that ``form`` comes from; raises as `ClientAuthentication` does."""
+        ...
 
 
 class ClientAuthentication:
@@ -113,7 +122,7 @@ def _usable(client: RegisteredClient | None, methods: Collection[str]) -> Regist
     return client
 
 
-def validate_client(authentication: ClientAuthentication, form: TokenForm) -> RegisteredClient:
+def validate_client(authentication: Authentication, form: TokenForm) -> RegisteredClient:
     """Return the client that a token request comes from, and so pass arrow 2."""
     authenticated = authentication.authenticate(form)
     client_id = authenticated.client.client_id

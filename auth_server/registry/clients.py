@@ -35,6 +35,7 @@ class Clients:
         authentication_method: str,
         may_have_id_token: bool,
         access_token_lifetime_seconds: int | None = None,
+        introspects: str | None = None,
         expires_at: int | None = None,
         delivered: bool = True,
     ) -> NewSecret:
@@ -43,6 +44,7 @@ class Clients:
         ``resources`` are those its scopes are of, its default one first; none: the default
         resource. ``scopes`` None: all the scopes of these resources.
         ``access_token_lifetime_seconds`` None: as the settings have it.
+        ``introspects``: the resource whose tokens it may look into, as a resource server.
         ``delivered`` False: the secret is yet to be put into the vault.
         """
         client = Client(
@@ -50,6 +52,7 @@ class Clients:
             authentication_method=authentication_method,
             may_have_id_token=may_have_id_token,
             access_token_lifetime_seconds=access_token_lifetime_seconds,
+            introspects=introspects,
         )
         with self._inserting(client, list(resources), scopes) as session:
             return insert_secret(
@@ -66,6 +69,7 @@ class Clients:
         authentication_method: str,
         may_have_id_token: bool,
         access_token_lifetime_seconds: int | None = None,
+        introspects: str | None = None,
     ) -> None:
         """Register a client that signs: with its public keys, and without any secret."""
         client = Client(
@@ -73,6 +77,7 @@ class Clients:
             authentication_method=authentication_method,
             may_have_id_token=may_have_id_token,
             access_token_lifetime_seconds=access_token_lifetime_seconds,
+            introspects=introspects,
             jwks=keys.jwks,
             jwks_uri=keys.jwks_uri,
         )
@@ -109,6 +114,8 @@ class Clients:
             with self._database.writing() as session:
                 if session.get(Client, client_id) is not None:
                     raise AlreadyRegisteredError(f"the client {client_id} is registered already")
+                if client.introspects is not None:
+                    kept_resource(session, client.introspects)
                 wanted = None if scopes is None else set(scopes)
                 granted = _client_scopes(session, client_id, resources, wanted)
                 client.default_resource = granted[0].resource if granted else None

@@ -30,6 +30,8 @@ class RegisteredClient:
     jwks: str | None = field(default=None, repr=False)
     jwks_uri: str | None = None
     access_token_lifetime_seconds: int | None = None
+    introspects: str | None = None
+    """The resource whose tokens it may look into; None: it is no resource server."""
 
     def check_grant_type(self, grant_type: str) -> bool:
         """Tell whether the client may use this server's one grant.
@@ -50,6 +52,7 @@ _CLIENT = (
         Client.jwks,
         Client.jwks_uri,
         Client.access_token_lifetime_seconds,
+        Client.introspects,
         ClientSecret.secret_hash,
         ClientSecret.expires_at,
         ResourceScope.resource,
@@ -99,4 +102,5 @@ def find_client(database: Database, client_id: str) -> RegisteredClient | None:
         jwks=first.jwks,
         jwks_uri=first.jwks_uri,
         access_token_lifetime_seconds=first.access_token_lifetime_seconds,
+        introspects=first.introspects,
     )

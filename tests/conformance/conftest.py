@@ -88,6 +88,21 @@ def other_resource(server: AuthorizationServerUnderTest) -> OtherResource:
 
 
 @pytest.fixture
+def resource_server(server: AuthorizationServerUnderTest) -> Client:
+    """A client that may introspect the tokens of the first resource."""
+    if "introspection_endpoint" not in server.metadata:
+        pytest.skip("the server has no introspection endpoint")
+    return _given(server.resource_server, "a client that introspects")
+
+
+@pytest.fixture
+def revocation(server: AuthorizationServerUnderTest) -> None:
+    """Asked for by the tests that need a server that revokes tokens."""
+    if "revocation_endpoint" not in server.metadata:
+        pytest.skip("the server has no revocation endpoint")
+
+
+@pytest.fixture
 def id_tokens(server: AuthorizationServerUnderTest) -> None:
     """Asked for by the tests that need a server that issues id_tokens."""
     if not server.issues_id_tokens:

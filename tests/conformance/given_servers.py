@@ -43,6 +43,7 @@ def given_authorization_server() -> AuthorizationServerUnderTest | None:
         disabled_client=_client("DISABLED_CLIENT"),
         other_resource=_other_resource(),
         signing_client=_signing_client(issuer),
+        resource_server=_client("RESOURCE_SERVER"),
     )
 
 

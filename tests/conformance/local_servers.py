@@ -58,6 +58,7 @@ def local_authorization_server(folder: Path) -> Iterator[AuthorizationServerUnde
             disabled_client=clients["disabled"],
             other_resource=OtherResource(OTHER_RESOURCE, OTHER_SCOPES, clients["of-two"]),
             signing_client=_registered_signing_client(stack, folder),
+            resource_server=clients["resource-server"],
         )
     finally:
         service.stop()
@@ -95,6 +96,7 @@ def _registered_clients(stack: LocalStack) -> dict[str, Client]:
         "plain": ("--no-id-token",),
         "disabled": (),
         "of-two": ("--resource", stack.bank_url, "--resource", OTHER_RESOURCE),
+        "resource-server": ("--introspects", stack.bank_url),
     }
     with ThreadPoolExecutor(max_workers=2) as pool:
         made = pool.map(lambda name: register_client(stack, name, *options[name]), options)

@@ -47,11 +47,23 @@ class AuthorizationServerUnderTest:
     other_resource: OtherResource | None = None
     signing_client: SigningClient | None = None
     """Authenticates by `private_key_jwt`, with the algorithms of its keys."""
+    resource_server: Client | None = None
+    """May introspect the tokens of ``resource``."""
 
     @property
     def token_url(self) -> str:
         """The token endpoint, where the metadata has it."""
         return str(self.metadata["token_endpoint"])
+
+    @property
+    def introspection_url(self) -> str:
+        """The introspection endpoint, where the metadata has it."""
+        return str(self.metadata["introspection_endpoint"])
+
+    @property
+    def revocation_url(self) -> str:
+        """The revocation endpoint, where the metadata has it."""
+        return str(self.metadata["revocation_endpoint"])
 
     @property
     def jwks_url(self) -> str:

@@ -32,6 +32,53 @@ def test_a_client_may_be_of_another_resource(server: Running) -> None:
     assert made["scopes"] == {LEDGER: ["Append", "Read"]}
 
 
+def test_a_resource_server_is_registered_with_the_resource_that_it_introspects(
+    server: Running,
+) -> None:
+    made = object_of(server, "clients", "add", "bank", "--introspects", BANK)
+    shown = object_of(server, "clients", "show", "bank")
+    assert made["introspects"] == shown["introspects"] == BANK
+    assert (made["scopes"], list(made)[:2]) == ({}, ["client_id", "client_secret"])
+
+
+@pytest.mark.parametrize(
+    ("options", "scopes"),
+    [
+        (["--scope", "Read"], {BANK: ["Read"]}),
+        (["--resource", LEDGER], {LEDGER: ["Append", "Read"]}),
+    ],
+    ids=["scope", "resource"],
+)  # fmt: skip
+def test_a_resource_server_has_the_scopes_that_are_named(
+    server: Running, options: list[str], scopes: dict[str, list[str]]
+) -> None:
+    made = object_of(server, "clients", "add", "bank", "--introspects", BANK, *options)
+    assert made["scopes"] == scopes
+
+
+def test_a_client_that_is_no_resource_server_introspects_nothing(server: Running) -> None:
+    assert object_of(server, "clients", "show", "worker")["introspects"] is None
+
+
+@pytest.mark.parametrize("uri", ["https://unknown.example", "no URI", "a:\x00"])
+def test_what_is_introspected_has_to_be_registered(server: Running, uri: str) -> None:
+    code, error = error_of(server, "clients", "add", "bank", "--introspects", uri)
+    assert (code, error) == (
+        1,
+        f"Error: no resource {uri!r} is registered: see `resources list`",
+    )
+
+
+def test_a_resource_servers_credentials_can_go_into_the_vault(
+    server: Running, state_dir: Path
+) -> None:
+    object_of(server, "clients", "add", "bank", "--introspects", BANK, "--to-vault", "bank")
+    entry = DirectoryVault(state_dir / "vault").read("bank")
+    header = server.basic(entry["client_id"], entry["client_secret"])
+    answer = server.post("token=x", authorization=header, path="/oidc/introspect")
+    assert answer.get_json() == {"active": False}
+
+
 def test_the_end_of_a_secret_is_an_option(server: Running) -> None:
     made = object_of(server, "clients", "add", "cron", "--secret-lifetime-days", "30")
     assert made["client_secret_expires_at"] == int(server.clock.time) + 30 * 86400

@@ -36,7 +36,7 @@ def test_another_host_is_400(server: Running) -> None:
     assert summary(response) == (400, "invalid_request", "no-store")
 
 
-@pytest.mark.parametrize("path", ["/", "/oidc/token/", "/oidc/token%00", "/oidc/introspect"])
+@pytest.mark.parametrize("path", ["/", "/oidc/token/", "/oidc/token%00", "/oidc/introspect/"])
 def test_an_unknown_path_is_404_and_no_refusal(
     server: Running, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:

@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
+from auth_server.client_authentication import ASSERTION_ALGORITHMS, METHODS
 from tests.unit.auth_server.running import Running
 
 OPENID = "/.well-known/openid-configuration"
@@ -28,6 +29,12 @@ def test_the_oauth_document_has_its_members_and_no_response_types(server: Runnin
             "Ed25519",
             "EdDSA",
         ],
+        "introspection_endpoint": "http://localhost:9000/oidc/introspect",
+        "introspection_endpoint_auth_methods_supported": list(METHODS),
+        "introspection_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
+        "revocation_endpoint": "http://localhost:9000/oidc/revoke",
+        "revocation_endpoint_auth_methods_supported": list(METHODS),
+        "revocation_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
     }
 
 

@@ -36,6 +36,23 @@ def test_parameters_are_decoded_as_a_form() -> None:
     assert form(GRANT + b"&scope=Read+Write%C3%A9").parameters["scope"] == "Read Writeé"
 
 
+def test_of_another_endpoint_another_parameter_is_required() -> None:
+    builder = EnvironBuilder("/", method="POST", data=b"token=a", content_type=FORM)
+    form_of_token = token_form(Request(builder.get_environ()), required="token")
+    assert form_of_token.parameters == {"token": "a"}
+    with pytest.raises(InvalidRequestError, match="grant_type is missing"):
+        form(b"token=a")
+
+
+@pytest.mark.parametrize("query", ["token=a", "client_secret=a"])
+def test_what_is_required_of_another_endpoint_may_not_stand_in_the_url(query: str) -> None:
+    builder = EnvironBuilder(
+        "/", method="POST", data=b"token=a", query_string=query, content_type=FORM
+    )
+    with pytest.raises(InvalidRequestError, match="in the URL"):
+        token_form(Request(builder.get_environ()), required="token")
+
+
 def test_an_empty_parameter_counts_as_omitted() -> None:
     assert form(GRANT + b"&scope=&client_id").parameters == {"grant_type": "client_credentials"}
 
