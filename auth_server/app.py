@@ -21,6 +21,7 @@ from auth_server.registry import Registry
 from auth_server.revocation import revocation
 from auth_server.settings import AuthServerSettings
 from auth_server.signing_keys import SigningKeys, signing_keys
+from auth_server.throttling import ThrottledAuthentication, failure_counts
 from auth_server.token_endpoint import token_endpoint
 from shared.database import Database, migrate_command
 from shared.service_app import service_app
@@ -52,7 +53,11 @@ def create_app(
     registry = Registry(database, now)
     keys = signing_keys(settings, database, now)
     assertions = assertion_check(settings, database, now)
-    authentication = ClientAuthentication(noting_who_asks(registry.find_client), assertions, now)
+    authentication = ThrottledAuthentication(
+        ClientAuthentication(noting_who_asks(registry.find_client), assertions, now),
+        failure_counts(settings),
+        lambda: request.remote_addr,
+    )
     metrics = AuthServerMetrics(keys, now)
     tokens = IssuedTokens(settings.issuer, keys, database, now)
     checks = {"database": database.check, "signing_keys": keys.check}

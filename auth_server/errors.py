@@ -52,6 +52,28 @@ class InvalidClientError(errors.InvalidClientError):
         return [*OAuth2Error.get_headers(self), ("WWW-Authenticate", CHALLENGE)]
 
 
+class TooManyFailuresError(OAuth2Error):
+    """A client failed to authenticate, once more than the limits allow (decision 6).
+
+    Stands in place of ``failure``. The code is not `invalid_client`, with which RFC 6749 §5.2 has
+    a 401 and its challenge; `temporarily_unavailable` (§4.1.2.1) is the one that says: later.
+    """
+
+    status_code = HTTPStatus.TOO_MANY_REQUESTS
+    error = "temporarily_unavailable"
+    description = "Client authentication failed too often."
+
+    def __init__(self, failure: InvalidClientError, retry_after_seconds: int) -> None:
+        super().__init__()
+        self.reason = failure.reason
+        self.client_id = failure.client_id
+        self.retry_after_seconds = retry_after_seconds
+
+    def get_headers(self) -> list[tuple[str, str]]:
+        """Return the headers, and when to come back (RFC 6585 §4)."""
+        return [*super().get_headers(), ("Retry-After", str(self.retry_after_seconds))]
+
+
 class MayNotIntrospectError(OAuth2Error):
     """The client is no resource server: it may look into no token (RFC 7662 §2.1, §4).
 

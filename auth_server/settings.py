@@ -1,11 +1,21 @@
 """The settings of the authorization server, `AUTH_SERVER_…` in the environment."""
 
+from importlib.util import find_spec
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from shared.identifiers import AUTH_SERVER_URL
+from shared.origins import is_https_or_loopback
 from shared.settings import (
     BindAddress,
     CheckedUrl,
@@ -21,6 +31,34 @@ SigningAlgorithm = Literal["RS256", "ES256", "PS256", "Ed25519"]
 
 ID_TOKEN_ALGORITHM: Final = "RS256"  # noqa: S105 - an algorithm, no password
 """OIDC Core §15.1 makes RS256 the one that every client can verify; so it signs each id_token."""
+
+VALKEY_SCHEMES: Final = frozenset({"valkey", "valkeys", "redis", "rediss"})
+VALKEY_TLS_SCHEMES: Final = frozenset({"valkeys", "rediss"})
+
+
+def checked_valkey_url(url: str) -> str:
+    """Return ``url`` if it names a Valkey or Redis server and, at most, a user and a database.
+
+    Raises ValueError where it does not, where it holds a password or options, and where the
+    package is not installed.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _port = (parts.hostname or "").encode("idna"), parts.port
+    except ValueError as error:
+        raise ValueError("is no URL") from error
+    if parts.scheme not in VALKEY_SCHEMES or not host:
+        raise ValueError("must be a URL as valkey://host:6379/0; valkeys:// is with TLS")
+    if parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("must hold no password, which is the secret `throttling_password`")
+    if parts.path.strip("/") and not parts.path[1:].isdecimal():
+        raise ValueError("must have the number of a database as its path, or none")
+    if find_spec("valkey") is None:
+        raise ValueError("needs the package `valkey`, which is not installed")
+    return url
+
+
+ValkeyUrl = Annotated[str, AfterValidator(checked_valkey_url)]
 
 
 class AuthServerSettings(VaultSettings, MetricsSettings):
@@ -108,3 +146,35 @@ class AuthServerSettings(VaultSettings, MetricsSettings):
         """Return how long an access token is valid, for a client with this limit or with none."""
         wanted = self.access_token_lifetime_seconds if of_client is None else of_client
         return min(wanted, self.access_token_lifetime_max_seconds)
+
+    throttling_failures_per_client: int = Field(default=100, ge=1, le=1_000_000)
+    """How many failed authentications of one client from one address are answered 401 in a
+    window; further ones are answered 429. Who has the right secret always passes."""
+
+    throttling_failures_per_address: int = Field(default=2000, ge=1, le=1_000_000)
+    """The same for one address (of IPv6 a /64), whichever clients it claims to be."""
+
+    throttling_window_seconds: int = Field(default=60, ge=1, le=86400)
+    """How long failures are counted together, from the first of them on."""
+
+    throttling_url: ValkeyUrl | None = None
+    """A Valkey or Redis in which all workers and replicas count together: `valkey://host:6379/0`,
+    `valkeys://` with TLS. Without it each process counts in its own memory."""
+
+    throttling_password: SecretStr | None = None
+    """The password that goes with `throttling_url`."""
+
+    @field_validator("throttling_password")
+    @classmethod
+    def _sent_where_nobody_listens(
+        cls, password: SecretStr | None, info: ValidationInfo
+    ) -> SecretStr | None:
+        """Refuse to send a password in clear text to another machine."""
+        url = info.data.get("throttling_url")
+        if password is None or url is None or info.data.get("transport") == "plain-http":
+            return password
+        if urlsplit(url).scheme not in VALKEY_TLS_SCHEMES and not is_https_or_loopback(url):
+            raise ValueError(
+                "throttling_url must be valkeys://, or on this machine, or transport plain-http"
+            )
+        return password

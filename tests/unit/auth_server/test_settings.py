@@ -70,3 +70,65 @@ def test_keys_are_fetched_by_plain_http_where_both_settings_say_so(
 ) -> None:
     settings = AuthServerSettings(transport=transport, jwks_uri_may_be_internal=may_be_internal)
     assert settings.jwks_uri_may_be_plain_http is may_be_plain_http
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["valkey://cache.example", "valkeys://user@cache.example:6380/3", "redis://127.0.0.1:1/",
+     "rediss://[::1]:6379/0"],
+)  # fmt: skip
+def test_failures_may_be_counted_at(url: str) -> None:
+    assert AuthServerSettings(throttling_url=url).throttling_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "cache.example", "http://cache.example", "valkey://", "valkey://[", "valkey://a:b",
+     "valkey://user:s3cret@cache.example", "valkey://:s3cret@cache.example",
+     "valkey://cache.example?password=s3cret", "valkey://cache.example#s3cret",
+     "valkey://cache.example/s3cret", f"valkey://{'a' * 64}.example", "unix:///run/valkey"],
+)  # fmt: skip
+def test_a_bad_throttling_url_stops_the_service_and_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("AUTH_SERVER_THROTTLING_URL", url)
+    with pytest.raises(SystemExit, match="AUTH_SERVER_THROTTLING_URL: ") as stopped:
+        read_settings(AuthServerSettings)
+    assert "s3cret" not in str(stopped.value)
+
+
+def test_without_the_package_of_valkey_its_url_stops_the_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("auth_server.settings.find_spec", lambda _name: None)
+    monkeypatch.setenv("AUTH_SERVER_THROTTLING_URL", "valkey://cache.example")
+    with pytest.raises(SystemExit, match="needs the package `valkey`"):
+        read_settings(AuthServerSettings)
+
+
+@pytest.mark.parametrize(
+    ("url", "transport", "is_taken"),
+    [("valkeys://cache.example", "tls-in-front", True), ("valkey://[::1]", "tls-in-front", True),
+     ("valkey://cache.example", "plain-http", True),
+     ("valkey://cache.example", "tls-in-front", False)],
+)  # fmt: skip
+def test_the_password_of_valkey_leaves_this_machine_by_tls_alone(
+    monkeypatch: pytest.MonkeyPatch, state_dir: Path, url: str, transport: str, is_taken: bool
+) -> None:
+    (state_dir / "secrets").mkdir()
+    (state_dir / "secrets" / "auth_server_throttling_password").write_text("s3cret\n")
+    monkeypatch.setenv("AUTH_SERVER_THROTTLING_URL", url)
+    monkeypatch.setenv("AUTH_SERVER_TRANSPORT", transport)
+    try:
+        password = read_settings(AuthServerSettings).throttling_password
+        taken = password is not None and password.get_secret_value() == "s3cret"
+    except SystemExit as stopped:
+        taken = "AUTH_SERVER_THROTTLING_PASSWORD: " not in str(stopped)
+    assert taken is is_taken
+
+
+def test_many_failures_are_answered_as_usual_by_default() -> None:
+    settings = AuthServerSettings()
+    assert settings.throttling_failures_per_client == 100
+    assert settings.throttling_failures_per_address == 2000
+    assert settings.throttling_window_seconds == 60
