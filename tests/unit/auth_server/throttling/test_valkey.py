@@ -1,11 +1,13 @@
+import itertools
 import logging
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from pathlib import Path
-from threading import Barrier, Thread
+from threading import Event
 from typing import Any
 
 import pytest
@@ -37,11 +39,14 @@ class FakeValkey:
     def __init__(self) -> None:
         self.milliseconds = 0
         self.error: Exception | None = None
+        self.hangs_until: Event | None = None
         self.asked: list[tuple[list[str], tuple[int, ...]]] = []
 
     def register_script(self, _script: str) -> Callable[..., int]:
         def run(keys: list[str], args: tuple[int, ...]) -> int:
             self.asked.append((keys, args))
+            if self.hangs_until is not None:
+                self.hangs_until.wait(timeout=20)
             if self.error is not None:
                 raise self.error
             return self.milliseconds
@@ -153,18 +158,14 @@ def test_after_the_pause_one_thread_tries_for_all(
     fake.error = valkey_errors.ConnectionError()
     counts.count(FAILURE)
     clock.time += PAUSE_SECONDS
-    together = Barrier(8)
-
-    def count() -> None:
-        together.wait()
-        counts.count(FAILURE)
-
-    threads = [Thread(target=count) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(fake.asked) == 2
+    fake.hangs_until = Event()
+    with ThreadPoolExecutor(max_workers=8) as threads:
+        counting = [threads.submit(counts.count, FAILURE) for _ in range(8)]
+        # All but the one that tries are answered while it waits.
+        answered = list(itertools.islice(as_completed(counting, timeout=10), 7))
+        asked = len(fake.asked)
+        fake.hangs_until.set()
+    assert (len(answered), asked, len(fake.asked)) == (7, 2, 2)
 
 
 @pytest.fixture
