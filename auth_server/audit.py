@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 
 from flask import Flask, Response, g, has_app_context, json, request
 
-from shared.identifiers import TOKEN_PATH
+from shared.identifiers import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH
 
 log = logging.getLogger("audit")
 
-AUDITED_PATHS = {TOKEN_PATH: "token"}
+AUDITED_PATHS = {TOKEN_PATH: "token", INTROSPECTION_PATH: "introspect", REVOCATION_PATH: "revoke"}
 """The endpoints whose every request is a decision, and what each decides about."""
 
 LONGEST_SAID = 256
@@ -67,7 +67,9 @@ def audit_requests(app: Flask) -> None:
         action = AUDITED_PATHS.get(request.path)
         if action:
             address, status = request.remote_addr, response.status_code
-            record(action, _outcome(status), address=address, status=status, **_facts(status))
+            facts = _facts(status)
+            outcome = facts.pop("outcome", _outcome(status))
+            record(action, outcome, address=address, status=status, **facts)
         return response
 
 

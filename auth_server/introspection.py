@@ -10,19 +10,17 @@ throttled is the failure to authenticate (`throttling/`). The answer is JSON: no
 RFC 9701.
 """
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
+from auth_server import audit
 from auth_server.client_authentication import Authentication
 from auth_server.errors import MayNotIntrospectError
 from auth_server.issued_tokens import InactiveTokenError, IssuedTokens
 from auth_server.token_form import token_form
 from shared.identifiers import INTROSPECTION_PATH
-
-log = logging.getLogger(__name__)
 
 TOLD_CLAIMS = ("scope", "client_id", "exp", "iat", "nbf", "sub", "aud", "iss", "jti")
 
@@ -36,15 +34,16 @@ def introspection(authentication: Authentication, tokens: IssuedTokens) -> Bluep
         """Tell a resource server of a token that was made for it (§2.1); its hint is ignored."""
         form = token_form(request, required="token")
         client = authentication.authenticate(form).client
+        audit.note(client_id=client.client_id)
         if client.introspects is None:
             raise MayNotIntrospectError
         try:
             claims = tokens.claims_of_active(form.parameters["token"])
             _refuse_for_others(claims, client.introspects)
         except InactiveTokenError as reason:
-            log.info("told %s of an inactive token: %s", client.client_id, reason)
+            audit.note(outcome="inactive", reason=str(reason))
             return jsonify(active=False)
-        log.info("told %s of an active token of %s", client.client_id, claims["client_id"])
+        audit.note(outcome="active", token_client_id=claims["client_id"], jti=claims["jti"])
         return jsonify(_told(claims))
 
     return endpoint

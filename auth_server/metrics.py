@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 
 from flask import Flask, Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
@@ -93,6 +94,8 @@ def measure_token_requests(app: Flask, metrics: AuthServerMetrics) -> None:
 
     @app.after_request
     def count(response: Response) -> Response:
+        if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            metrics.count_throttled_failure()
         if request.path == TOKEN_PATH:
             facts = audit.noted()
             seconds = time.perf_counter() - g.began if "began" in g else None

@@ -4,17 +4,14 @@ Revoked is an access token alone, by its `jti`, until it would have ended; intro
 at once. A resource server that validates tokens by itself accepts it until its `exp` (decision 7).
 """
 
-import logging
-
 from authlib.oauth2.rfc6749.errors import InvalidGrantError
 from flask import Blueprint, Response, request
 
+from auth_server import audit
 from auth_server.client_authentication import Authentication
 from auth_server.issued_tokens import InactiveTokenError, IssuedTokens
 from auth_server.token_form import token_form
 from shared.identifiers import REVOCATION_PATH
-
-log = logging.getLogger(__name__)
 
 
 def revocation(authentication: Authentication, tokens: IssuedTokens) -> Blueprint:
@@ -26,18 +23,20 @@ def revocation(authentication: Authentication, tokens: IssuedTokens) -> Blueprin
         """End a token (§2.1). A hint, of whatever value, is ignored: there is one type of token."""
         form = token_form(request, required="token")
         client = authentication.authenticate(form).client
+        audit.note(client_id=client.client_id)
         try:
             claims = tokens.claims_of_active(form.parameters["token"])
         except InactiveTokenError as reason:
             # §2.2: what the client wants is so already; an error would only confuse it.
-            log.info("nothing to revoke for %s: %s", client.client_id, reason)
+            audit.note(outcome="nothing to revoke", reason=str(reason))
             return _done()
         if claims["client_id"] != client.client_id:
             # §2.1: refused, and the client is told. RFC 6749 §5.2 has this code for what "was
             # issued to another client". It tells nothing: who has the token could use it.
+            audit.note(jti=claims["jti"])
             raise InvalidGrantError("The token was issued to another client.")
         tokens.revoke(claims)
-        log.info("revoked a token of %s", client.client_id)
+        audit.note(outcome="revoked", jti=claims["jti"])
         return _done()
 
     return endpoint

@@ -186,9 +186,13 @@ def test_no_arrow_passes_and_the_log_has_no_token(
     ask(server, bank, token)
     ask(server, bank, "some text")
     assert [record.getMessage() for record in caplog.records] == [
-        "told bank of an active token of worker",
-        "told bank of an inactive token: it is no well-formed JWT",
+        "introspect: active",
+        "introspect: inactive because it is no well-formed JWT",
     ]
+    events = [record.__dict__["event"] for record in caplog.records]
+    assert [event["client_id"] for event in events] == ["bank", "bank"]
+    assert events[0]["token_client_id"] == "worker"
+    assert token not in caplog.text
 
 
 def test_without_its_database_the_server_says_neither(server: Running, bank: str) -> None:

@@ -122,6 +122,8 @@ def test_no_arrow_passes_and_the_log_has_no_token(
     revoke(server, token)
     revoke(server, token)
     assert [record.getMessage() for record in caplog.records] == [
-        "revoked a token of worker",
-        "nothing to revoke for worker: it was revoked",
+        "revoke: revoked",
+        "revoke: nothing to revoke because it was revoked",
     ]
+    assert {record.__dict__["event"]["client_id"] for record in caplog.records} == {"worker"}
+    assert token not in caplog.text
