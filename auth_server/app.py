@@ -16,9 +16,10 @@ from auth_server.errors import PATHS_FOR_CLIENTS, register_error_handlers
 from auth_server.introspection import introspection
 from auth_server.issued_tokens import IssuedTokens
 from auth_server.metadata import metadata
-from auth_server.metrics import AuthServerMetrics, measure_token_requests
+from auth_server.metrics import AuthServerMetrics, counting_hits, measure_token_requests
 from auth_server.registry import Registry
 from auth_server.revocation import revocation
+from auth_server.secret_use import note_after_the_answer
 from auth_server.settings import AuthServerSettings
 from auth_server.signing_keys import SigningKeys, signing_keys
 from auth_server.throttling import ThrottledAuthentication, failure_counts
@@ -50,15 +51,20 @@ def create_app(
     """Return the application; without ``settings`` they are read. ``now`` is its clock."""
     settings = settings or read_settings(AuthServerSettings)
     database = Database(settings.database_url, settings.database_password)
-    registry = Registry(database, now)
+    registry = Registry(database, now, settings.client_cache_seconds)
     keys = signing_keys(settings, database, now)
-    assertions = assertion_check(settings, database, now)
+    metrics = AuthServerMetrics(keys, now)
     authentication = ThrottledAuthentication(
-        ClientAuthentication(noting_who_asks(registry.find_client), assertions, now),
+        ClientAuthentication(
+            noting_who_asks(registry.find_client),
+            assertion_check(settings, database, now),
+            now,
+            counting_hits(registry.kept_client, metrics),
+            note_after_the_answer(settings, registry, now),
+        ),
         failure_counts(settings),
         lambda: request.remote_addr,
     )
-    metrics = AuthServerMetrics(keys, now)
     tokens = IssuedTokens(settings.issuer, keys, database, now)
     checks = {"database": database.check, "signing_keys": keys.check}
 

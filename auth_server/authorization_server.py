@@ -14,7 +14,8 @@ from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from flask import Response
 
 from auth_server import audit
-from auth_server.client_authentication import Authentication, validate_client
+from auth_server.client_authentication import validate_client
+from auth_server.client_authentication.authenticated import Authentication
 from auth_server.errors import refusal
 from auth_server.registry import RegisteredClient
 from auth_server.settings import AuthServerSettings
@@ -50,7 +51,7 @@ class TokenServer(AuthorizationServer):
         self.settings = settings
         self.keys = keys
         self.now = now
-        self._authentication = authentication
+        self.authentication = authentication
 
     def create_oauth2_request(self, request: TokenForm) -> TokenRequest:
         """Return what Authlib works on."""
@@ -65,7 +66,7 @@ class TokenServer(AuthorizationServer):
         for each cause of failure.
         """
         del methods, endpoint  # Authlib's default is Basic alone; ours are in arrow 2's file
-        client = validate_client(self._authentication, request.token_form)
+        client = validate_client(self.authentication, request.token_form)
         audit.note(client_id=client.client_id)
         return client
 

@@ -16,7 +16,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from auth_server import audit
-from auth_server.client_authentication import Authentication
+from auth_server.client_authentication.authenticated import Authentication
 from auth_server.errors import MayNotIntrospectError
 from auth_server.issued_tokens import InactiveTokenError, IssuedTokens
 from auth_server.token_form import token_form
@@ -35,6 +35,8 @@ def introspection(authentication: Authentication, tokens: IssuedTokens) -> Bluep
         form = token_form(request, required="token")
         client = authentication.authenticate(form).client
         audit.note(client_id=client.client_id)
+        if client.introspects is None:  # it may have become a resource server a moment ago
+            client = authentication.read_again(client)
         if client.introspects is None:
             raise MayNotIntrospectError
         try:

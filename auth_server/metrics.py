@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server import audit
 from auth_server.models import SigningKey
+from auth_server.registry import RegisteredClient
 from auth_server.signing_keys import SigningKeys, State
 from shared.identifiers import TOKEN_PATH
 from shared.metrics import EXTENSION, BoundedNames, Metrics
@@ -82,6 +83,19 @@ class AuthServerMetrics:
             ["algorithm"],
             lambda: _next_changes(_states(keys), now()),
         )
+
+
+def counting_hits(
+    kept_client: Callable[[str], RegisteredClient | None], metrics: AuthServerMetrics
+) -> Callable[[str], RegisteredClient | None]:
+    """Return ``kept_client``, which counts how often the cache knows the client."""
+
+    def kept(client_id: str) -> RegisteredClient | None:
+        client = kept_client(client_id)
+        metrics.count_client_cache(hit=client is not None)
+        return client
+
+    return kept
 
 
 def measure_token_requests(app: Flask, metrics: AuthServerMetrics) -> None:

@@ -8,7 +8,7 @@ from authlib.oauth2.rfc6749.errors import InvalidGrantError
 from flask import Blueprint, Response, request
 
 from auth_server import audit
-from auth_server.client_authentication import Authentication
+from auth_server.client_authentication.authenticated import Authentication
 from auth_server.issued_tokens import InactiveTokenError, IssuedTokens
 from auth_server.token_form import token_form
 from shared.identifiers import REVOCATION_PATH

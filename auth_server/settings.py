@@ -178,3 +178,11 @@ class AuthServerSettings(VaultSettings, MetricsSettings):
                 "throttling_url must be valkeys://, or on this machine, or transport plain-http"
             )
         return password
+
+    client_cache_seconds: int = Field(default=5, ge=0, le=300)
+    """How long a process keeps what it read of a client. 0: it keeps none, and reads the client at
+    each request. For so long a client that was disabled, or a secret that was revoked, may still
+    get a token."""
+
+    secret_end_warning_days: int = Field(default=14, ge=0, le=366)
+    """How many days before its end a secret that is in use is a warning in the log."""

@@ -6,11 +6,13 @@ which scopes, at which resource. Then the tokens are made, and the arrow passes.
 
 from typing import Any
 
+from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import grants
 from flask import Blueprint, Response, request
 
 from auth_server import access_token, audit, id_token
 from auth_server.authorization_server import TokenRequest, TokenServer
+from auth_server.registry import RegisteredClient
 from auth_server.scope_policy import Granted, grant
 from auth_server.settings import ID_TOKEN_ALGORITHM
 from auth_server.token_form import token_form
@@ -46,9 +48,15 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
 
     def validate_requested_scope(self) -> None:
         """Find out what is granted: Authlib silently leaves out scopes, and knows no resource."""
+        try:
+            self.granted = self._granted_to(self.client)
+        except OAuth2Error:  # it may have been given the right a moment ago
+            self.granted = self._granted_to(self.server.authentication.read_again(self.client))
+
+    def _granted_to(self, client: RegisteredClient) -> Granted:
         form = self.request.token_form
-        self.granted = grant(
-            self.client.rights,
+        return grant(
+            client.rights,
             form.parameters.get("scope"),
             form.resources,
             id_tokens=self.server.settings.id_tokens,

@@ -29,7 +29,7 @@ def command_groups(
     """Return the groups of commands."""
     return [
         clients_group(registry, vault, settings, now),
-        secrets_group(registry, vault, now),
+        secrets_group(registry, vault, settings.access_token_lifetime_seconds, now),
         resources_group(registry),
         keys_group(keys),
     ]

@@ -8,13 +8,21 @@ import click
 from auth_server.cli.client_keys import client_jwks, keys_of_client
 from auth_server.cli.client_limits import add_limit_commands, lifetime_type
 from auth_server.cli.confirmation import confirm, yes
-from auth_server.cli.credentials import end_after, hand_over, secret_lifetime, to_vault
+from auth_server.cli.credentials import (
+    end_after,
+    print_delivered,
+    print_once,
+    run_if_it_fails,
+    secret_lifetime,
+    to_vault,
+)
 from auth_server.cli.group import CommandGroup
 from auth_server.cli.output import as_json, print_object, print_rows
 from auth_server.client_authentication import METHODS, private_key_jwt
 from auth_server.client_jwks import registered_keys
 from auth_server.models import Client
 from auth_server.registry import RegisteredClient, Registry
+from auth_server.registry.secret_delivery import SecretDelivery
 from auth_server.settings import AuthServerSettings
 from shared.vault import Vault
 
@@ -24,6 +32,7 @@ def clients_group(
 ) -> CommandGroup:
     """Return the commands for the clients."""
     group = CommandGroup("clients", help="The clients that may ask for tokens.")
+    delivery = SecretDelivery(registry.database, vault, now)
 
     def print_client(name: str, as_json: bool) -> None:
         print_object(_client_object(registry.clients.get(name)), as_json)
@@ -50,7 +59,7 @@ def clients_group(
         help="How long its access tokens are valid; none: as the settings say.",
     )
     @secret_lifetime
-    @to_vault
+    @to_vault()
     @as_json
     def add(
         name: str,
@@ -75,6 +84,7 @@ def clients_group(
             raise click.UsageError("--scope and --no-scope exclude each other")
         # A resource server that asks for no tokens of its own is the rule.
         has_none = no_scope or (introspects is not None and not scopes and not resources)
+        registry.clients.refuse_taken(name)
         if auth_method in private_key_jwt.METHODS:
             if lifetime_days is not None or to_vault is not None:
                 raise click.UsageError("a client that signs has no secret to end or to put away")
@@ -101,10 +111,14 @@ def clients_group(
             access_token_lifetime_seconds=lifetime,
             introspects=introspects,
             expires_at=end_after(lifetime_days, now),
-            delivered=to_vault is None,
+            place=delivery.place(to_vault) if to_vault else None,
         )
-        client = registry.clients.get(name)
-        hand_over(registry, vault, made, to_vault, as_json, _client_object(client))
+        client = _client_object(registry.clients.get(name))
+        if to_vault is None:
+            print_once(made, as_json, client)
+            return
+        with run_if_it_fails(f"secrets add {name} --to-vault {to_vault}"):
+            print_delivered(delivery.deliver(made).new, as_json, client)
 
     @group.command("list")
     @click.option("--limit", type=click.IntRange(min=1), help="At most so many; none: all.")

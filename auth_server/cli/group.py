@@ -9,11 +9,12 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from auth_server import audit
 from auth_server.jwk import UnsuitableKeyError
 from auth_server.registry import AlreadyRegisteredError, RegistryError
+from auth_server.registry.secret_delivery import AlreadyRotatedError
 from auth_server.signing_keys import KeyExistsError, KeysCannotBeOpenedError
 from shared.service_logging import configure_logging
 from shared.vault import VaultError
 
-READING_COMMANDS = frozenset({"list", "show"})
+READING_COMMANDS = frozenset({"list", "show", "ending", "check"})
 NAMES_OF_CLIENTS = ("name", "client")
 HOW_IT_IS_SHOWN = ("as_json", "yes")
 
@@ -58,7 +59,7 @@ class CommandGroup(AppGroup):
         configure_logging("auth_server", "WARNING")
         try:
             return super().invoke(ctx)
-        except (AlreadyRegisteredError, KeyExistsError) as error:
+        except (AlreadyRegisteredError, AlreadyRotatedError, KeyExistsError) as error:
             raise ExistsAlreadyError(str(error)) from error
         except TOLD as error:
             raise click.ClickException(str(error)) from error

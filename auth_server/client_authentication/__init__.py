@@ -8,19 +8,16 @@ methods with a secret are interchangeable.
 is it the arrow of the diagram.
 """
 
-import re
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Protocol
-
-from authlib.oauth2.rfc6749.errors import InvalidRequestError
 
 from auth_server.client_authentication import client_secret, private_key_jwt
+from auth_server.client_authentication.authenticated import AuthenticatedClient, Authentication
 from auth_server.client_authentication.client_secret import ClientSecretCredentials
+from auth_server.client_authentication.presented import Presented, presented_by
 from auth_server.client_authentication.private_key_jwt import AssertionCheck, ClientAssertion
 from auth_server.errors import InvalidClientError
-from auth_server.registry import LiveSecret, RegisteredClient
+from auth_server.registry import RegisteredClient
 from auth_server.token_form import TokenForm
 from shared.arrows import Arrow, passed
 from shared.identifiers import is_identifier
@@ -32,38 +29,29 @@ ASSERTION_ALGORITHMS = private_key_jwt.ALGORITHMS
 
 FindClient = Callable[[str], RegisteredClient | None]
 
-# A second header arrives behind a comma: `Basic abc,Basic def`.
-_SECOND_HEADER = re.compile(r",\s*[A-Za-z][A-Za-z0-9-]*\s+[^\s=,]")
 
-
-@dataclass(frozen=True, slots=True)
-class AuthenticatedClient:
-    """A client that has proven who it is, and by what: its method, and the secret that matched."""
-
-    client: RegisteredClient
-    method: str
-    secret: LiveSecret | None
-
-
-class Authentication(Protocol):
-    """What an endpoint asks who its caller is: `ClientAuthentication`, or one around it."""
-
-    def authenticate(self, form: TokenForm) -> AuthenticatedClient:
-        """Return the client that ``form`` comes from; raises as `ClientAuthentication` does."""
-        ...
+def _keep_nobody(_client_id: str) -> None:
+    """Keep no client in memory."""
 
 
 class ClientAuthentication:
-    """Finds out which client a request comes from. ``now`` is the clock, in seconds since 1970."""
+    """Finds out which client a request comes from. ``now`` is the clock, in seconds since 1970.
+
+    ``kept_client`` is what is in memory of a client, ``find_client`` reads it. ``note_use`` is
+    told of each success.
+    """
 
     def __init__(
         self,
         find_client: FindClient,
         assertions: AssertionCheck,
         now: Callable[[], float] = time.time,
+        kept_client: FindClient = _keep_nobody,
+        note_use: Callable[[AuthenticatedClient], None] = lambda _: None,
     ) -> None:
-        self._find_client = find_client
+        self._find_client, self._kept_client = find_client, kept_client
         self._assertions = assertions
+        self._note_use = note_use
         self._now = now
 
     def client_of(self, form: TokenForm) -> RegisteredClient:
@@ -77,34 +65,68 @@ class ClientAuthentication:
         InvalidClientError: 401, and the same text whatever the reason is (decision 6). Its
         ``client_id`` is the client that the request claimed to come from.
         """
-        presented = _presented(form)
+        presented = presented_by(form)
         try:
-            if isinstance(presented, ClientAssertion):
-                return self._by_assertion(presented)
-            return self._by_secret(presented)
+            authenticated = self._authenticated(presented)
         except InvalidClientError as error:
             named = presented.client_id
             error.client_id = named if is_identifier(named) else None
             raise
+        self._note_use(authenticated)
+        return authenticated
 
-    def _by_secret(self, presented: ClientSecretCredentials) -> AuthenticatedClient:
-        found = self._find_client(presented.client_id)
+    def read_again(self, client: RegisteredClient) -> RegisteredClient:
+        """Return ``client``, which is authenticated, as it is now.
+
+        Before it is refused anything: what is kept of it may be less than it may by now.
+        Raises InvalidClientError where it is gone or disabled.
+        """
+        found = self._find_client(client.client_id)
+        if found is None or found.is_disabled:
+            raise InvalidClientError(f"{client.client_id} is disabled")
+        return found
+
+    def _authenticated(self, presented: Presented) -> AuthenticatedClient:
+        """Judge by what is kept of the client, and by what is read where that would refuse it.
+
+        Each failure costs one read and the same checks twice, whatever is kept.
+        """
+        if isinstance(presented, ClientAssertion):
+            self._assertions.judge_claims(presented)
+        try:
+            authenticated = self._judged(presented, self._kept_client(presented.client_id))
+        except InvalidClientError:
+            authenticated = self._judged(presented, self._find_client(presented.client_id))
+        # Only now: somebody else's assertion of the same `jti` would spend that of the client.
+        if isinstance(presented, ClientAssertion) and not self._assertions.is_first_use(presented):
+            raise InvalidClientError(f"{presented.client_id} used this assertion before")
+        return authenticated
+
+    def _judged(
+        self,
+        presented: Presented,
+        client: RegisteredClient | None,
+    ) -> AuthenticatedClient:
+        if isinstance(presented, ClientAssertion):
+            return self._by_assertion(presented, client)
+        return self._by_secret(presented, client)
+
+    def _by_secret(
+        self, presented: ClientSecretCredentials, found: RegisteredClient | None
+    ) -> AuthenticatedClient:
         matching = client_secret.matching_secret(found, presented.client_secret, self._now())
         client = _usable(found, client_secret.METHODS)
         if matching is None:
             raise InvalidClientError(f"the secret of {client.client_id} does not match")
         return AuthenticatedClient(client, presented.method, matching)
 
-    def _by_assertion(self, presented: ClientAssertion) -> AuthenticatedClient:
-        self._assertions.judge_claims(presented)
-        found = self._find_client(presented.client_id)
+    def _by_assertion(
+        self, presented: ClientAssertion, found: RegisteredClient | None
+    ) -> AuthenticatedClient:
         is_signed = self._assertions.is_signed_by(found, presented)
         client = _usable(found, private_key_jwt.METHODS)
         if not is_signed:
             raise InvalidClientError(f"no key of {client.client_id} signed the assertion")
-        # Only now: somebody else's assertion of the same `jti` would spend that of the client.
-        if not self._assertions.is_first_use(presented):
-            raise InvalidClientError(f"{client.client_id} used this assertion before")
         return AuthenticatedClient(client, presented.method, None)
 
 
@@ -129,37 +151,3 @@ def validate_client(authentication: Authentication, form: TokenForm) -> Register
     shown = {"client_id": client_id, "method": authenticated.method}
     passed(Arrow.VALIDATE_CLIENT, parameters=shown)
     return authenticated.client
-
-
-def _presented(form: TokenForm) -> ClientSecretCredentials | ClientAssertion:
-    """Return what the one mechanism that was used presents (RFC 6749 §2.3: one, MUST NOT more).
-
-    Half an assertion is a use of that mechanism as well.
-    """
-    header, parameters = form.authorization, form.parameters
-    by_assertion = not parameters.keys().isdisjoint(private_key_jwt.PARAMETERS)
-    by_post = "client_secret" in parameters
-    if by_assertion + by_post + (header is not None) > 1 or _SECOND_HEADER.search(header or ""):
-        raise InvalidRequestError("The client authenticates in more than one way.")
-    if header is not None:
-        return _header_credentials(header, parameters.get("client_id"))
-    if by_post:
-        return client_secret.post_credentials(parameters)
-    if by_assertion:
-        return private_key_jwt.client_assertion(parameters)
-    raise InvalidClientError("nothing authenticates it")  # RFC 6749 §5.2 names this case
-
-
-def _header_credentials(header: str, client_id: str | None) -> ClientSecretCredentials:
-    if header.partition(" ")[0].lower() != "basic":
-        raise InvalidClientError("the scheme of its Authorization header is not supported")
-    try:
-        credentials = client_secret.basic_credentials(header)
-    except ValueError as error:
-        raise InvalidClientError(f"its Basic credentials are malformed: {error}") from error
-    # A client_id in the body is no second mechanism, but it has to name the same client. Where it
-    # does not, authentication fails as RFC 7521 §4.2 has it for assertions; and as a header was
-    # used, RFC 6749 §5.2 wants 401 and the challenge.
-    if client_id not in (None, credentials.client_id):
-        raise InvalidClientError("the client_id in the body is another than in the header")
-    return credentials

@@ -9,7 +9,12 @@ from sqlalchemy.orm import Session
 
 from auth_server.client_jwks import ClientJwks
 from auth_server.models import Client, ClientScope, ClientSecret
-from auth_server.registry.client_secrets import NewSecret, insert_secret, locked_client
+from auth_server.registry.client_secrets import (
+    NewSecret,
+    VaultPlace,
+    insert_secret,
+    locked_client,
+)
 from auth_server.registry.errors import AlreadyRegisteredError, RegistryError, UnknownClientError
 from auth_server.registry.registered_client import RegisteredClient, find_client
 from auth_server.registry.resources import default_resource, kept_resource, scopes_of
@@ -37,7 +42,7 @@ class Clients:
         access_token_lifetime_seconds: int | None = None,
         introspects: str | None = None,
         expires_at: int | None = None,
-        delivered: bool = True,
+        place: VaultPlace | None = None,
     ) -> NewSecret:
         """Register a client with a first secret.
 
@@ -45,7 +50,7 @@ class Clients:
         resource. ``scopes`` None: all the scopes of these resources.
         ``access_token_lifetime_seconds`` None: as the settings have it.
         ``introspects``: the resource whose tokens it may look into, as a resource server.
-        ``delivered`` False: the secret is yet to be put into the vault.
+        ``place``: where in the vault the secret is yet to be put; None: it is shown to a person.
         """
         client = Client(
             client_id=client_id,
@@ -55,9 +60,12 @@ class Clients:
             introspects=introspects,
         )
         with self._inserting(client, list(resources), scopes) as session:
-            return insert_secret(
-                session, client_id, expires_at, delivered=delivered, now=int(self._now())
-            )
+            return insert_secret(session, client_id, expires_at, now=int(self._now()), place=place)
+
+    def refuse_taken(self, client_id: str) -> None:
+        """Raise RegistryError where no client can be registered by this name."""
+        with self._database.reading() as session:
+            _refuse_taken(session, client_id)
 
     def add_with_keys(
         self,
@@ -105,15 +113,9 @@ class Clients:
     ) -> Iterator[Session]:
         """Add ``client`` and its scopes; within, what else belongs to it is added."""
         client_id = client.client_id
-        if not is_identifier(client_id):
-            raise RegistryError(
-                "a client's name is 1 to 128 letters, digits, '-' and '_', so that it can be taken "
-                "neither for a URL nor for a person (RFC 9700 §4.15)"
-            )
         try:
             with self._database.writing() as session:
-                if session.get(Client, client_id) is not None:
-                    raise AlreadyRegisteredError(f"the client {client_id} is registered already")
+                _refuse_taken(session, client_id)
                 if client.introspects is not None:
                     kept_resource(session, client.introspects)
                 wanted = None if scopes is None else set(scopes)
@@ -169,7 +171,7 @@ class Clients:
 
     def get(self, client_id: str) -> RegisteredClient:
         """Return the client; raise RegistryError where there is none."""
-        found = find_client(self._database, client_id)
+        found = find_client(self._database, client_id, self._now())
         if found is None:
             raise UnknownClientError(client_id)
         return found
@@ -192,6 +194,16 @@ class Clients:
             for of_client in (ClientSecret, ClientScope):
                 session.execute(delete(of_client).where(of_client.client_id == client_id))
             session.delete(client)
+
+
+def _refuse_taken(session: Session, client_id: str) -> None:
+    if not is_identifier(client_id):
+        raise RegistryError(
+            "a client's name is 1 to 128 letters, digits, '-' and '_', so that it can be taken "
+            "neither for a URL nor for a person (RFC 9700 §4.15)"
+        )
+    if session.get(Client, client_id) is not None:
+        raise AlreadyRegisteredError(f"the client {client_id} is registered already")
 
 
 def _client_scopes(

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
-from auth_server.client_authentication import AuthenticatedClient, Authentication
+from auth_server.client_authentication.authenticated import AuthenticatedClient, Authentication
 from auth_server.errors import InvalidClientError, TooManyFailuresError
+from auth_server.registry import RegisteredClient
 from auth_server.settings import AuthServerSettings
 from auth_server.throttling.failure_counts import Failure, FailureCounts, Limits
 from auth_server.throttling.memory import CountsInMemory
@@ -46,6 +47,10 @@ class ThrottledAuthentication:
             if wait > 0:
                 raise TooManyFailuresError(error, math.ceil(wait)) from error
             raise
+
+    def read_again(self, client: RegisteredClient) -> RegisteredClient:
+        """Return ``client``, which is authenticated, as it is now."""
+        return self.authentication.read_again(client)
 
 
 def failure_counts(settings: AuthServerSettings) -> FailureCounts:

@@ -141,8 +141,8 @@ class OpenBaoVault:
 
     def _is_readable(self, version: dict[str, Any]) -> bool:
         """Tell whether a version is there still; its deletion may be yet to come."""
-        deleted_at = version.get("deletion_time")
-        is_deleted = bool(deleted_at) and datetime.fromisoformat(deleted_at) <= self._now()
+        deleted_at = version.get("deletion_time") or ""
+        is_deleted = deleted_at != "" and datetime.fromisoformat(deleted_at) <= self._now()
         return not is_deleted and version.get("destroyed") is not True
 
     def _number_in(self, data: object, name: str, entry: str) -> int:

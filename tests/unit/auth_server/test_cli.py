@@ -95,13 +95,22 @@ def test_credentials_for_the_vault_are_printed_nowhere(server: Running, state_di
 
 
 def test_a_vault_that_can_not_be_written_says_what_to_do(server: Running, state_dir: Path) -> None:
-    (state_dir / "vault").write_text("no folder")
+    lock = state_dir / "vault" / "entry" / "..lock"
+    lock.mkdir(parents=True)  # a folder where the lock should be: no writer gets in
     code, line = error_of(server, "clients", "add", "cron", "--to-vault", "entry")
     assert (code, "secrets add cron --to-vault entry" in line) == (1, True)
-    (state_dir / "vault").unlink()
+    lock.rmdir()
     assert object_of(server, "secrets", "add", "cron", "--to-vault", "entry")["client_id"] == "cron"
     states = [row["state"] for row in object_of(server, "secrets", "list", "cron")]
     assert sorted(states) == ["live", "revoked"]
+
+
+def test_where_the_vault_can_not_be_asked_no_client_is_registered(
+    server: Running, state_dir: Path
+) -> None:
+    (state_dir / "vault").write_text("no folder")
+    assert error_of(server, "clients", "add", "cron", "--to-vault", "entry")[0] == 1
+    assert len(object_of(server, "clients", "list")) == 1
 
 
 @pytest.mark.parametrize(
@@ -177,12 +186,13 @@ def test_a_third_secret_is_refused_with_what_to_do(server: Running) -> None:
     assert (code, "secrets revoke worker" in line) == (1, True)
 
 
-def test_secrets_are_listed_with_their_states(server: Running) -> None:
+def test_secrets_are_listed_with_their_states(server: Running, state_dir: Path) -> None:
     first = object_of(server, "secrets", "list", "worker")[0]["secret_id"]
     object_of(server, "secrets", "add", "worker", "--secret-lifetime-days", "1")
     object_of(server, "secrets", "revoke", "worker", first)
     server.clock.time += 86400
-    server.parts.registry.secrets.add("worker", delivered=False)
+    (state_dir / "vault" / "entry" / "..lock").mkdir(parents=True)
+    server.command("secrets", "add", "worker", "--to-vault", "entry")
     states = [row["state"] for row in object_of(server, "secrets", "list", "worker")]
     assert sorted(states) == ["expired", "revoked", "undelivered"]
 

@@ -34,6 +34,7 @@ def test_the_lifetime_of_a_client_is_that_of_its_tokens_until_it_is_the_default_
     object_of(server, "clients", "set", "worker", "--lifetime", "60")
     assert token_of_worker(server) == (60, 60)
     object_of(server, "clients", "set", "worker", "--lifetime", "default")
+    server.clock.time += server.parts.settings.client_cache_seconds
     assert token_of_worker(server) == (300, 300)
 
 
