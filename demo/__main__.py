@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from demo.choice import (
     PORT_VARIABLES,
@@ -94,12 +94,16 @@ def logs(state: Path, options: argparse.Namespace) -> int:
 
 def token(state: Path, _options: argparse.Namespace) -> int:
     """Print a fresh access token of the demo's client and nothing else."""
-    return _relay(state, "client_service", ["token"])
+    result = stack_started_last(state, os.environ).flask("client_service", "token")
+    sys.stdout.write(result.stdout)
+    sys.stderr.write(result.stderr)
+    return result.returncode
 
 
-def cli(state: Path, options: argparse.Namespace) -> int:
+def cli(state: Path, options: argparse.Namespace) -> NoReturn:
     """Run a command of a service."""
-    return _relay(state, options.service, shlex.split(options.arguments))
+    arguments = shlex.split(options.arguments)
+    stack_started_last(state, os.environ).become_flask(options.service, *arguments)
 
 
 def images(state: Path, _options: argparse.Namespace) -> int:
@@ -117,13 +121,6 @@ def clean(state: Path, _options: argparse.Namespace) -> int:
         stack.delete()
     print(f"deleted {state}")
     return 0
-
-
-def _relay(state: Path, service: str, arguments: list[str]) -> int:
-    result = stack_started_last(state, os.environ).flask(service, *arguments)
-    sys.stdout.write(result.stdout)
-    sys.stderr.write(result.stderr)
-    return result.returncode
 
 
 def _tell_a_run(stack: Stack) -> bool:

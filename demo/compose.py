@@ -8,8 +8,9 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from typing import NoReturn
 
-from demo.processes import ROOT, DemoError
+from demo.processes import ROOT, DemoError, become
 
 ANSWER_SECONDS = 10
 COMMAND_SECONDS = 120
@@ -31,10 +32,11 @@ class Compose:
         self, *arguments: str, timeout: float = COMMAND_SECONDS
     ) -> subprocess.CompletedProcess[str]:
         """Run `docker compose ARGUMENTS` and return what it said, whatever its status is."""
-        command = ["docker", "compose", "--ansi", "never", "--progress", "plain"]
-        command += [f"--file={ROOT / file}" for file in self.files]
-        command += ["--project-name", self.project]
-        return _run(*command, *arguments, values=self.values, timeout=timeout)
+        return _run(*self._command(*arguments), values=self.values, timeout=timeout)
+
+    def become(self, *arguments: str) -> NoReturn:
+        """Turn this process into `docker compose ARGUMENTS`."""
+        become(self._command(*arguments), os.environ | dict(self.values))
 
     def do(self, *arguments: str, timeout: float = COMMAND_SECONDS) -> str:
         """Run `docker compose ARGUMENTS`; raise DemoError with its last words where it fails."""
@@ -42,6 +44,11 @@ class Compose:
         if result.returncode != 0:
             raise DemoError(f"docker compose {arguments[0]}: {_reason(result.stderr)}")
         return result.stdout
+
+    def _command(self, *arguments: str) -> list[str]:
+        command = ["docker", "compose", "--ansi", "never", "--progress", "plain"]
+        command += [f"--file={ROOT / file}" for file in self.files]
+        return [*command, "--project-name", self.project, *arguments]
 
     def running(self) -> set[str]:
         """Return the names of the services of which a container runs."""

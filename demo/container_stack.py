@@ -2,12 +2,14 @@
 
 import json
 import re
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import NoReturn
 
 from demo.compose import START_SECONDS, Compose, remove_images, why_no_containers
 from demo.container_secrets import make_secrets
@@ -176,12 +178,20 @@ class ContainerStack:
         self, service: str, *arguments: str, settings: Mapping[str, str] | None = None
     ) -> CompletedProcess[str]:
         """Run a command of a service, in its container or, where it is stopped, in one like it."""
-        container = service.replace("_", "-")
         changed = [f"--env={name}={value}" for name, value in (settings or {}).items()]
-        command = [container, "flask", "--app", f"{service}.app", *arguments]
-        if container in self.compose.running():
-            return self.compose.run("exec", "-T", *changed, *command)
-        return self.compose.run("run", "--rm", "--no-deps", "-T", *changed, *command)
+        return self.compose.run(*self._flask_command(service, "-T", *changed), *arguments)
+
+    def become_flask(self, service: str, *arguments: str) -> NoReturn:
+        """Turn this process into a command of a service, which has the terminal if there is one."""
+        at_a_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        options = () if at_a_terminal else ("-T",)
+        self.compose.become(*self._flask_command(service, *options), *arguments)
+
+    def _flask_command(self, service: str, *options: str) -> list[str]:
+        container = service.replace("_", "-")
+        is_running = container in self.compose.running()
+        how = ["exec"] if is_running else ["run", "--rm", "--no-deps"]
+        return [*how, *options, container, "flask", "--app", f"{service}.app"]
 
     def _make_secrets(self) -> None:
         """Make what is missing; refuse to where a database has passwords that are gone."""

@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from cryptography.fernet import Fernet
 
 from demo.event_log import ArrowEvent, arrow_events
-from demo.processes import ROOT, DemoError, Service, last_line, write_whole
+from demo.processes import ROOT, DemoError, Service, become, last_line, write_whole
 from demo.remembered import remember
 from deploy.provisioning import ProvisioningError, register, replace_credentials
 from shared.identifiers import DEMO_CLIENT
@@ -130,9 +130,8 @@ class LocalStack:
         self, service: str, *arguments: str, settings: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of a service: `flask --app SERVICE.app ARGUMENTS`."""
-        command = [sys.executable, "-m", "flask", "--app", f"{service}.app", *arguments]
         return subprocess.run(
-            command,
+            [*_flask_command(service), *arguments],
             cwd=ROOT,
             env=self.environment(service) | dict(settings or {}),
             stdin=subprocess.DEVNULL,
@@ -141,6 +140,10 @@ class LocalStack:
             timeout=COMMAND_SECONDS,
             check=False,
         )
+
+    def become_flask(self, service: str, *arguments: str) -> NoReturn:
+        """Turn this process into a command of a service."""
+        become([*_flask_command(service), *arguments], self.environment(service))
 
     def environment(self, service: str) -> dict[str, str]:
         """Return the environment of a process of ``service``; it holds no secret.
@@ -227,6 +230,10 @@ class LocalStack:
 
     def _log_files(self) -> list[Path]:
         return [*(service.log_file for service in self.services), self._run_log()]
+
+
+def _flask_command(service: str) -> list[str]:
+    return [sys.executable, "-m", "flask", "--app", f"{service}.app"]
 
 
 def _size(file: Path) -> int:
