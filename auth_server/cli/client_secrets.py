@@ -22,7 +22,8 @@ from auth_server.cli.secret_rotation import add_rotate_command
 from auth_server.models import ClientSecret
 from auth_server.registry import Registry, secrets_in, state_of
 from auth_server.registry.old_secret import OldSecret
-from auth_server.registry.secret_delivery import Order, SecretDelivery
+from auth_server.registry.rotation import Order
+from auth_server.registry.secret_delivery import SecretDelivery
 from shared.vault import Vault
 
 

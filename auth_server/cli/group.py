@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from auth_server import audit
 from auth_server.jwk import UnsuitableKeyError
 from auth_server.registry import AlreadyRegisteredError, RegistryError
-from auth_server.registry.secret_delivery import AlreadyRotatedError
+from auth_server.registry.rotation import AlreadyRotatedError
 from auth_server.signing_keys import KeyExistsError, KeysCannotBeOpenedError
 from shared.service_logging import configure_logging
 from shared.vault import VaultError

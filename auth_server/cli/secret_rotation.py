@@ -17,12 +17,8 @@ from auth_server.cli.group import CommandGroup
 from auth_server.cli.output import as_json, date, print_object
 from auth_server.registry import Registry, state_of
 from auth_server.registry.old_secret import OldSecret
-from auth_server.registry.secret_delivery import (
-    AlreadyRotatedError,
-    Delivered,
-    Order,
-    SecretDelivery,
-)
+from auth_server.registry.rotation import AlreadyRotatedError, Delivered, Order
+from auth_server.registry.secret_delivery import SecretDelivery
 
 
 def add_rotate_command(

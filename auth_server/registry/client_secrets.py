@@ -48,12 +48,7 @@ class ClientSecrets:
         Raises RegistryError where two are live: a third would only be one more that can leak.
         """
         with self._database.writing() as session:
-            client = locked_client(session, client_id)
-            if client.jwks is not None or client.jwks_uri is not None:
-                raise RegistryError(
-                    f"{client_id} authenticates with a key of its own and has no secret: "
-                    "`clients set-keys` changes its keys"
-                )
+            locked_client_with_secrets(session, client_id)
             now = int(self._now())
             refuse_a_third(client_id, live_secrets(session, client_id, now))
             return insert_secret(session, client_id, expires_at, now=now)
@@ -160,6 +155,13 @@ def locked_client(session: Session, client_id: str) -> Client:
     if found is None:
         raise UnknownClientError(client_id)
     return found
+
+
+def locked_client_with_secrets(session: Session, client_id: str) -> None:
+    """Lock the client's row; raise RegistryError where it proves who it is by a key."""
+    client = locked_client(session, client_id)
+    if client.jwks is not None or client.jwks_uri is not None:
+        raise RegistryError(f"{client_id} authenticates with a key of its own and has no secret")
 
 
 def secrets_of(session: Session, client_id: str) -> list[ClientSecret]:

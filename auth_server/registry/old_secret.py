@@ -7,7 +7,7 @@ from auth_server.models import ClientSecret
 from auth_server.registry.client_secrets import is_live, locked_client
 from auth_server.registry.errors import RegistryError
 from auth_server.registry.last_use import NOTED_EVERY_SECONDS
-from auth_server.registry.secret_delivery import Delivered
+from auth_server.registry.rotation import Delivered
 from auth_server.registry.third_secret import when
 from shared.database import Database
 

@@ -9,7 +9,6 @@ was to hold the secret, or nobody can know that secret.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
@@ -20,48 +19,22 @@ from auth_server.registry.client_secrets import (
     insert_secret,
     live_secrets,
     locked_client,
+    locked_client_with_secrets,
 )
 from auth_server.registry.errors import RegistryError
-from auth_server.registry.third_secret import refuse_a_third, when
+from auth_server.registry.rotation import AlreadyRotatedError, Delivered, Order, already_rotated
+from auth_server.registry.third_secret import refuse_a_third
 from shared.database import Database
 from shared.identifiers import VAULT_CLIENT_ID, VAULT_CLIENT_SECRET
 from shared.vault import EntryVersion, Vault, VaultConflictError
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a command wants: a secret of a client in an entry, and when it and the old one end.
-
-    ``overlap`` None: the old one keeps the end that it has.
-    """
-
-    client_id: str
-    entry: str
-    expires_at: int | None = None
-    overlap: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """The secret that the vault holds, and the one before it, where that was live."""
-
-    new: ClientSecret
-    old: ClientSecret | None
-
-
-class AlreadyRotatedError(RegistryError):
-    """The vault has the new secret, and the old one has its end: nothing is left to do."""
-
-    def __init__(self, delivered: Delivered, message: str) -> None:
-        super().__init__(message)
-        self.delivered = delivered
-
-
 class SecretDelivery:
     """Makes secrets and puts them into the vault, for one command on a client at a time.
 
-    The client's lock is held while the vault is asked. ``pause`` waits for seconds, ``say`` tells
-    a person what for.
+    The client's lock (on SQLite, that of all writers) is held while the vault is asked and written:
+    what another command ended must not get there. ``pause`` waits for seconds, ``say`` tells a
+    person what for.
     """
 
     def __init__(
@@ -128,7 +101,7 @@ class SecretDelivery:
         Or return for how many seconds nobody can tell what became of it.
         """
         with self._database.writing() as session:
-            locked_client(session, order.client_id)
+            locked_client_with_secrets(session, order.client_id)
             now, version = int(self._now()), self._vault.version(order.entry)
             cut_off = _undelivered(session, order.client_id, now)
             wait = max((self._settle(secret, now) for secret in cut_off), default=0.0)
@@ -138,7 +111,7 @@ class SecretDelivery:
             if finished is not None:
                 return finished
             live = live_secrets(session, order.client_id, now)
-            already = _already_rotated(live, order, version)
+            already = already_rotated(live, order, version)
             if already is not None:
                 return already
             refuse_a_third(order.client_id, live)
@@ -199,20 +172,3 @@ class SecretDelivery:
 
 def _undelivered(session: Session, client_id: str, now: float) -> list[ClientSecret]:
     return [one for one in live_secrets(session, client_id, now) if one.delivered_at is None]
-
-
-def _already_rotated(
-    live: list[ClientSecret], order: Order, version: EntryVersion
-) -> AlreadyRotatedError | None:
-    """Return the error that says so where the vault has one of two, and the other has its end."""
-    wanted = (order.entry, version.number)
-    new = next((one for one in live if (one.vault_entry, one.vault_version) == wanted), None)
-    old = next((one for one in live if one is not new and one.expires_at is not None), None)
-    if order.overlap is None or new is None or old is None or old.expires_at is None:
-        return None
-    return AlreadyRotatedError(
-        Delivered(new, old),
-        f"{order.client_id} was rotated already, and its old secret {old.secret_id} ends at "
-        f"{when(old.expires_at)}: to end it as soon as nobody uses it, add --wait; to end it now, "
-        f"`secrets revoke {order.client_id} {old.secret_id}`",
-    )

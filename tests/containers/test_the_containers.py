@@ -1,9 +1,13 @@
 """What only containers can show: who runs as whom, who reaches whom, and where no secret lies."""
 
 import json
+import os
 import secrets
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,9 @@ from demo.container_secrets import make_secrets
 from demo.container_stack import ContainerStack as DemoStack
 from demo.local_stack import Ports
 from demo.processes import ROOT
+from demo.remembered import remember
 from shared.identifiers import DEMO_CLIENT
+from shared.settings import STATE_DIR_VARIABLE
 from tests.stack.container_stack import ContainerStack
 from tests.stack.local_stack import free_ports
 
@@ -235,6 +241,32 @@ def test_no_log_holds_a_secret_but_the_dev_vaults_own(
     assert "bank-reconciler" in logs
     assert held_in(logs, secret_texts) == []
     assert held_in(log_of_the_vault, secret_texts) == ["openbao.env"]
+
+
+def test_a_secret_is_rotated_by_make_cli_and_the_client_goes_on(
+    stack_of_containers: ContainerStack,
+) -> None:
+    demo = stack_of_containers.demo
+    remember(demo.state, "docker", asdict(demo.ports), demo.project)
+    before = stack_of_containers.read_from_vault(DEMO_CLIENT)
+
+    result = subprocess.run(
+        [sys.executable, "-m", "demo", "cli", "auth_server",
+         f"secrets rotate {DEMO_CLIENT} --to-vault {DEMO_CLIENT} --json"],
+        cwd=ROOT,
+        env=os.environ | {STATE_DIR_VARIABLE: str(demo.state)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )  # fmt: skip
+
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["old_state"] == "live"
+    after = stack_of_containers.read_from_vault(DEMO_CLIENT)
+    assert after["client_secret"] != before["client_secret"]
+    assert stack_of_containers.run_once().error is None
 
 
 def test_the_bank_can_neither_resolve_nor_reach_the_vault(containers: dict[str, Container]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Event
+from typing import Any
 
 import requests
 
@@ -44,11 +45,10 @@ def wait_for_more(statuses: list[int]) -> None:
         time.sleep(0.05)
 
 
-def command(stack: LocalStack, *arguments: str) -> dict[str, str]:
+def command(stack: LocalStack, *arguments: str) -> Any:
     result = stack.cli("auth_server", *arguments, "--json")
     assert result.returncode == 0, result.stderr
-    told: dict[str, str] = json.loads(result.stdout)
-    return told
+    return json.loads(result.stdout)
 
 
 def test_a_secret_rotated_under_load_refuses_not_one_request(own_stack: LocalStack) -> None:
@@ -69,6 +69,8 @@ def test_a_secret_rotated_under_load_refuses_not_one_request(own_stack: LocalSta
         wait_for_more(statuses)
 
     run = own_stack.run_once(CLIENT_SERVICE_VAULT_ENTRY=CLIENT)
+    uses = [row["last_used_at"] for row in command(own_stack, "secrets", "list", CLIENT)]
     assert own_stack.read_from_vault(CLIENT)["client_secret"] != before["client_secret"]
     assert set(statuses) == {200}
     assert (run.error, run.arrows) == (None, list(Arrow))
+    assert (len(uses), None in uses) == (2, False)

@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 from auth_server.client_authentication.client_secret import matching_secret
 from auth_server.models import ClientSecret
 from auth_server.registry import Registry
-from auth_server.registry.secret_delivery import Delivered, Order, SecretDelivery
+from auth_server.registry.rotation import Delivered, Order
+from auth_server.registry.secret_delivery import SecretDelivery
 from shared.database import Database
 from shared.identifiers import VAULT_CLIENT_SECRET
 from shared.vault import DirectoryVault, EntryVersion

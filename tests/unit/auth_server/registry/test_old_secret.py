@@ -6,7 +6,7 @@ import pytest
 from auth_server.models import Client
 from auth_server.registry import RegistryError, state_of
 from auth_server.registry.old_secret import POLL_SECONDS, OldSecret
-from auth_server.registry.secret_delivery import Delivered
+from auth_server.registry.rotation import Delivered
 from tests.unit.auth_server.registry.rotating import CLIENT, ROTATION, START, Rotating
 from tests.unit.auth_server.running import Clock
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from auth_server.registry import RegistryError, state_of
-from auth_server.registry.secret_delivery import AlreadyRotatedError, Order, SecretDelivery
+from auth_server.models import Client
+from auth_server.registry import RegistryError, UnknownClientError, state_of
+from auth_server.registry.rotation import AlreadyRotatedError, Order
+from auth_server.registry.secret_delivery import SecretDelivery
 from shared.vault import DirectoryVault, VaultConflictError, VaultError
 from tests.unit.auth_server.registry.rotating import (
     CLIENT,
@@ -92,6 +94,21 @@ def test_a_rotation_beside_two_secrets_that_stay_is_refused_with_what_to_do(
     with pytest.raises(RegistryError, match="tells which is in use; end the other"):
         rotating.rotate()
     assert rotating.secret_in_the_vault() == before
+
+
+def test_a_client_with_a_key_of_its_own_gets_no_secret(rotating: Rotating) -> None:
+    with rotating.database.writing() as session:
+        session.get_one(Client, CLIENT).jwks = "{}"
+    with pytest.raises(RegistryError, match="has no secret"):
+        rotating.rotate()
+    with pytest.raises(RegistryError, match="has no secret"):
+        rotating.registry.secrets.add(CLIENT)
+
+
+@pytest.mark.parametrize("client_id", ["nobody", "a\x00b"])
+def test_an_unknown_client_can_not_be_rotated(rotating: Rotating, client_id: str) -> None:
+    with pytest.raises(UnknownClientError):
+        rotating.rotate(replace(ROTATION, client_id=client_id))
 
 
 def test_after_the_overlap_the_next_rotation_is_done(rotating: Rotating, clock: Clock) -> None:

@@ -28,10 +28,10 @@ def test_secrets_are_found_wherever_they_stand(around: str) -> None:
     assert list(secrets_in(around.format(*secrets))) == secrets
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "ccs_", "ccs_" + "A" * 49, "no secret", new_secret()[:-1], "CCS_" + "A" * 49],
-    ids=["empty", "prefix", "wrong checksum", "other text", "cut", "capitals"],
-)
+@pytest.mark.parametrize("text", ["", "ccs_", "ccs_" + "A" * 49, "no secret", "CCS_" + "A" * 49])
 def test_what_has_no_checksum_is_no_secret(text: str) -> None:
     assert list(secrets_in(text)) == []
+
+
+def test_a_part_of_a_secret_is_none() -> None:
+    assert list(secrets_in(new_secret()[:-1])) == []
