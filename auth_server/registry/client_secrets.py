@@ -161,7 +161,10 @@ def locked_client_with_secrets(session: Session, client_id: str) -> None:
     """Lock the client's row; raise RegistryError where it proves who it is by a key."""
     client = locked_client(session, client_id)
     if client.jwks is not None or client.jwks_uri is not None:
-        raise RegistryError(f"{client_id} authenticates with a key of its own and has no secret")
+        raise RegistryError(
+            f"{client_id} authenticates with a key of its own and has no secret: "
+            "`clients set-keys` changes its keys"
+        )
 
 
 def secrets_of(session: Session, client_id: str) -> list[ClientSecret]:
