@@ -29,10 +29,11 @@ class Compose:
     files: Sequence[str] = ("docker-compose.yml",)
 
     def run(
-        self, *arguments: str, timeout: float = COMMAND_SECONDS
+        self, *arguments: str, timeout: float = COMMAND_SECONDS, given: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run `docker compose ARGUMENTS` and return what it said, whatever its status is."""
-        return _run(*self._command(*arguments), values=self.values, timeout=timeout)
+        command = self._command(*arguments)
+        return _run(*command, values=self.values, timeout=timeout, given=given)
 
     def become(self, *arguments: str) -> NoReturn:
         """Turn this process into `docker compose ARGUMENTS`."""
@@ -101,14 +102,17 @@ def why_no_containers() -> str | None:
 
 
 def _run(
-    *command: str, timeout: float, values: Mapping[str, str] | None = None
+    *command: str,
+    timeout: float,
+    values: Mapping[str, str] | None = None,
+    given: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             command,
             cwd=ROOT,
             env=os.environ | dict(values or {}),
-            stdin=subprocess.DEVNULL,
+            input=given or "",
             capture_output=True,
             text=True,
             errors="replace",

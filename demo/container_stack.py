@@ -175,11 +175,19 @@ class ContainerStack:
         return [self._container_logs(), run_log.read_text() if run_log.exists() else ""]
 
     def flask(
-        self, service: str, *arguments: str, settings: Mapping[str, str] | None = None
+        self,
+        service: str,
+        *arguments: str,
+        settings: Mapping[str, str] | None = None,
+        given: str | None = None,
     ) -> CompletedProcess[str]:
-        """Run a command of a service, in its container or, where it is stopped, in one like it."""
+        """Run a command of a service, in its container or, where it is stopped, in one like it.
+
+        ``given`` is what it reads on standard input.
+        """
         changed = [f"--env={name}={value}" for name, value in (settings or {}).items()]
-        return self.compose.run(*self._flask_command(service, "-T", *changed), *arguments)
+        command = self._flask_command(service, "-T", *changed)
+        return self.compose.run(*command, *arguments, given=given)
 
     def become_flask(self, service: str, *arguments: str) -> NoReturn:
         """Turn this process into a command of a service, which has the terminal if there is one."""

@@ -127,14 +127,21 @@ class LocalStack:
         return [_text_from(file, 0) for file in self._log_files()]
 
     def flask(
-        self, service: str, *arguments: str, settings: Mapping[str, str] | None = None
+        self,
+        service: str,
+        *arguments: str,
+        settings: Mapping[str, str] | None = None,
+        given: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command of a service: `flask --app SERVICE.app ARGUMENTS`."""
+        """Run a command of a service: `flask --app SERVICE.app ARGUMENTS`.
+
+        ``given`` is what it reads on standard input.
+        """
         return subprocess.run(
             [*_flask_command(service), *arguments],
             cwd=ROOT,
             env=self.environment(service) | dict(settings or {}),
-            stdin=subprocess.DEVNULL,
+            input=given or "",
             capture_output=True,
             text=True,
             timeout=COMMAND_SECONDS,

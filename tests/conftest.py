@@ -51,6 +51,8 @@ def started_by(nodeid: str) -> str:
     parameters = nodeid.partition("[")[2].rstrip("]").split("-")
     if name == "test_stopping_and_starting.py" or (name == README_TESTS and "docker" in parameters):
         return "a fragile stack of containers"
+    if "docker" in parameters and name.endswith(("_bank.py", "_client.py")):
+        return "bank and client in containers"
     if "docker" in parameters or name == "test_the_containers.py":
         return "a stack of containers"
     if name in {"test_faults.py", "test_postgresql_restarts.py"}:
@@ -74,6 +76,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put what takes longest first, so that no process works on it alone at the end."""
     first = (
         "a stack of containers",
+        "bank and client in containers",
         "containers with faults",
         "a fragile stack of containers",
         "a fragile stack",

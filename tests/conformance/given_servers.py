@@ -24,11 +24,14 @@ from tests.stack.signing_client import SigningClient
 PREFIX = "CONFORMANCE_"
 
 
-def given_authorization_server() -> AuthorizationServerUnderTest | None:
-    """Return the authorization server that `CONFORMANCE_ISSUER` names; None where it is unset."""
-    issuer = _value("ISSUER")
-    if issuer is None:
-        return None
+def an_authorization_server_is_given() -> bool:
+    """Tell whether `CONFORMANCE_ISSUER` names one."""
+    return _value("ISSUER") is not None
+
+
+def given_authorization_server() -> AuthorizationServerUnderTest:
+    """Return the authorization server that `CONFORMANCE_ISSUER` names."""
+    issuer = _required("ISSUER")
     client = _client("CLIENT")
     assert client is not None, "CONFORMANCE_CLIENT_ID and CONFORMANCE_CLIENT_SECRET are needed"
     return AuthorizationServerUnderTest(

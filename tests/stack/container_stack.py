@@ -68,9 +68,9 @@ class ContainerStack:
         run = self.demo.run_once(settings)
         return Run(run.report, run.events)
 
-    def cli(self, service: str, *arguments: str) -> CompletedProcess[str]:
+    def cli(self, service: str, *arguments: str, given: str | None = None) -> CompletedProcess[str]:
         """Run `flask --app SERVICE.app ARGUMENTS` in the container of the service."""
-        return self.demo.flask(service, *arguments)
+        return self.demo.flask(service, *arguments, given=given)
 
     def put_into_vault(self, entry: str, fields: Mapping[str, str]) -> None:
         """Write an entry, and let the client service read it beside those that it could read."""

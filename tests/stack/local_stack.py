@@ -51,9 +51,9 @@ class LocalStack:
         run = self.demo.run_once(settings)
         return Run(run.report, run.events)
 
-    def cli(self, service: str, *arguments: str) -> CompletedProcess[str]:
+    def cli(self, service: str, *arguments: str, given: str | None = None) -> CompletedProcess[str]:
         """Run `flask --app SERVICE.app ARGUMENTS` with the stack's settings."""
-        return self.demo.flask(service, *arguments)
+        return self.demo.flask(service, *arguments, given=given)
 
     def put_into_vault(self, entry: str, fields: Mapping[str, str]) -> None:
         """Write an entry that the client service can read."""
