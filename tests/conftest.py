@@ -1,6 +1,6 @@
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from xdist.remote import Producer
@@ -19,6 +19,7 @@ OURS = ("AUTH_SERVER_", "RESOURCE_SERVER_", "CLIENT_SERVICE_", "OTEL_", SECRETS_
 HEALED = "seconds until healed"
 """The property in which a test records how long the system took to heal."""
 README_TESTS = "test_the_readmes_commands.py"
+NO_CONTAINERS = "the system cannot run in containers: "
 KINDS = {"local": "processes", "docker": "containers"}
 
 
@@ -96,6 +97,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"healed after {seconds:5.1f} s: {test}")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the summary say in one line why no test of containers ran: pytest has one for each."""
+    report = yield
+    if isinstance(report.longrepr, tuple) and NO_CONTAINERS in report.longrepr[2]:
+        report.longrepr = (__file__, 1, report.longrepr[2])
+    return report
+
+
 @pytest.fixture(autouse=True)
 def _a_state_folder_of_its_own(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
@@ -126,7 +136,7 @@ def containers_can_run() -> None:
     """Skip where they cannot, with the reason."""
     problem = why_no_containers()
     if problem:
-        pytest.skip(f"the system cannot run in containers: {problem}")
+        pytest.skip(NO_CONTAINERS + problem)
 
 
 @pytest.fixture(scope="session")
