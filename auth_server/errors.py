@@ -10,8 +10,9 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 from auth_server import audit
+from auth_server.signing_keys.encryption import KeysUnavailableError
 from shared.arrows import refused
-from shared.database_outage import answer_outages
+from shared.database_outage import RETRY_AFTER_SECONDS, answer_outages
 from shared.identifiers import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ def register_error_handlers(app: Flask) -> None:
     app.register_error_handler(OAuth2Error, refusal)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(ParseException, _broken_body)
+    app.register_error_handler(KeysUnavailableError, _keys_unavailable)
     app.register_error_handler(Exception, _bug)
     answer_outages(app, _unavailable)
 
@@ -121,6 +123,13 @@ def _broken_body(_error: ParseException) -> Response:
 
 def _unavailable() -> Response:
     return _answer(HTTPStatus.SERVICE_UNAVAILABLE, "Try again in a moment.")
+
+
+def _keys_unavailable(error: KeysUnavailableError) -> Response:
+    log.error("%s", error)
+    response = _unavailable()
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
 
 
 def _bug(error: Exception) -> Response:

@@ -45,7 +45,10 @@ def metadata(settings: AuthServerSettings, registry: Registry, keys: SigningKeys
     @views.get(JWKS_PATH)
     def jwks() -> Response:
         """Return the public keys (RFC 7517 §5); a private member is in none (decision 8)."""
-        return jsonify(keys=keys.published())
+        published, max_age = keys.jwks()
+        response = jsonify(keys=published)
+        response.headers["Cache-Control"] = f"public, max-age={max_age}"
+        return response
 
     if issuer_path:
         # RFC 8414 §3.1 puts the well-known part before the issuer's path, OIDC Discovery §4 after.
@@ -56,7 +59,7 @@ def metadata(settings: AuthServerSettings, registry: Registry, keys: SigningKeys
     def may_be_kept(response: Response) -> Response:
         if response.status_code == 200:
             max_age = settings.metadata_max_age_seconds
-            response.headers["Cache-Control"] = f"public, max-age={max_age}"
+            response.headers.setdefault("Cache-Control", f"public, max-age={max_age}")
         return response
 
     return views

@@ -14,9 +14,10 @@ from flask import Flask, Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server import audit
-from auth_server.models import SigningKey
 from auth_server.registry import RegisteredClient
-from auth_server.signing_keys import SigningKeys, State
+from auth_server.signing_keys import SigningKeys
+from auth_server.signing_keys.change import times_of
+from auth_server.signing_keys.life import KeyTimes, leaves_at, state
 from shared.identifiers import TOKEN_PATH
 from shared.metrics import EXTENSION, BoundedNames, Metrics
 
@@ -75,13 +76,13 @@ class AuthServerMetrics:
             "auth_server_signing_keys",
             "Signing keys, by algorithm and state.",
             ["algorithm", "state"],
-            lambda: _numbers(_states(keys)),
+            lambda: _numbers(_times(keys), now()),
         )
         self.all.read_when_asked(
             "auth_server_signing_key_next_change_timestamp_seconds",
-            "When a waiting key of an algorithm becomes active; absent where none waits.",
+            "When a key of an algorithm next begins to sign, or leaves the JWKS.",
             ["algorithm"],
-            lambda: _next_changes(_states(keys), now()),
+            lambda: _next_changes(_times(keys), now()),
         )
 
 
@@ -126,22 +127,28 @@ def _registered_client(facts: dict[str, str]) -> str | None:
     return facts["claimed_client_id"] if facts.get("is_registered") else None
 
 
-def _states(keys: SigningKeys) -> list[tuple[SigningKey, State]]:
+def _times(keys: SigningKeys) -> list[KeyTimes]:
     try:
-        return keys.states()
+        return times_of(keys.store.rows())
     except SQLAlchemyError as error:
         log.warning("the signing keys cannot be read: %s", type(error).__name__)
         return []
 
 
-def _numbers(states: list[tuple[SigningKey, State]]) -> list[Value]:
-    counted = Counter((row.algorithm, state) for row, state in states)
+def _numbers(keys: list[KeyTimes], now: float) -> list[Value]:
+    counted = Counter((key.algorithm, state(key, keys, now)) for key in keys)
     return [(labels, number) for labels, number in counted.items()]
 
 
-def _next_changes(states: list[tuple[SigningKey, State]], now: float) -> list[Value]:
-    waiting = [row for row, _state in states if row.active_from > now]
+def _next_changes(keys: list[KeyTimes], now: float) -> list[Value]:
+    changes = [
+        (key.algorithm, at)
+        for key in keys
+        if key.revoked_at is None
+        for at in (key.active_from, leaves_at(key, keys))
+        if at is not None and at > now
+    ]
     return [
-        ((algorithm,), min(row.active_from for row in waiting if row.algorithm == algorithm))
-        for algorithm in {row.algorithm for row in waiting}
+        ((algorithm,), min(at for of, at in changes if of == algorithm))
+        for algorithm in {of for of, _at in changes}
     ]

@@ -129,7 +129,11 @@ class ClientSecret(Base):
 
 
 class SigningKey(Base):
-    """A key that signs tokens: the public part in clear, the private one encrypted."""
+    """A key that signs tokens: the public part in clear, the private one encrypted.
+
+    ``encrypted_private_jwk`` is empty where it will never sign again. `signing_keys/life.py` says
+    what the times mean.
+    """
 
     __tablename__ = "signing_keys"
     # Two processes that both miss a key both make generation 1: the second is refused.
@@ -141,8 +145,10 @@ class SigningKey(Base):
     public_jwk: Mapped[str] = mapped_column(Text)
     encrypted_private_jwk: Mapped[str] = mapped_column(Text)
     created_at: Mapped[int]
-    active_from: Mapped[int]
+    known_from: Mapped[int]
+    active_from: Mapped[int | None]
     revoked_at: Mapped[int | None]
+    pending_seconds: Mapped[int]
 
 
 class UsedAssertion(Base):

@@ -32,6 +32,15 @@ SigningAlgorithm = Literal["RS256", "ES256", "PS256", "Ed25519"]
 ID_TOKEN_ALGORITHM: Final = "RS256"  # noqa: S105 - an algorithm, no password
 """OIDC Core §15.1 makes RS256 the one that every client can verify; so it signs each id_token."""
 
+LONGEST_LIFETIME_SECONDS: Final = 3600
+"""No token of any client lives longer (RFC 6750 §5.3); so a key may go some time after its last."""
+
+LONGEST_KEY_RELOAD_SECONDS: Final = 300
+LONGEST_KEY_OUTAGE_SECONDS: Final = 3600
+LONGEST_CLOCK_SKEW_SECONDS: Final = 300
+
+_NAME_IN_THE_VAULT: Final = "^[A-Za-z0-9_-]{1,128}$"
+
 VALKEY_SCHEMES: Final = frozenset({"valkey", "valkeys", "redis", "rediss"})
 VALKEY_TLS_SCHEMES: Final = frozenset({"valkeys", "rediss"})
 
@@ -82,19 +91,19 @@ class AuthServerSettings(VaultSettings, MetricsSettings):
     access_token_algorithm: SigningAlgorithm = "RS256"  # noqa: S105 - no password either
     """What access tokens are signed with."""
 
-    access_token_lifetime_seconds: int = Field(default=300, ge=1, le=3600)
+    access_token_lifetime_seconds: int = Field(default=300, ge=1, le=LONGEST_LIFETIME_SECONDS)
     """How long an access token is valid: an hour at most (RFC 6750 §5.3)."""
 
     id_tokens: bool = True
     """Whether id_tokens are issued at all, to clients that ask for `openid` and may have one."""
 
-    id_token_lifetime_seconds: int = Field(default=300, ge=1, le=3600)
+    id_token_lifetime_seconds: int = Field(default=300, ge=1, le=LONGEST_LIFETIME_SECONDS)
     """How long an id_token is valid."""
 
     metadata_max_age_seconds: int = Field(default=300, ge=0, le=86400)
     """How long others may keep the metadata and the JWKS. A new signing key waits as long."""
 
-    key_reload_seconds: int = Field(default=5, ge=1, le=300)
+    key_reload_seconds: int = Field(default=5, ge=1, le=LONGEST_KEY_RELOAD_SECONDS)
     """How long a process uses the signing keys that it holds before it reads them again."""
 
     client_assertion_audiences: CheckedUrls = ()
@@ -132,7 +141,9 @@ class AuthServerSettings(VaultSettings, MetricsSettings):
         """Whether keys are fetched without TLS, so that whoever is on the way could change them."""
         return self.jwks_uri_may_be_internal and self.transport == "plain-http"
 
-    access_token_lifetime_max_seconds: int = Field(default=3600, ge=1, le=3600)
+    access_token_lifetime_max_seconds: int = Field(
+        default=LONGEST_LIFETIME_SECONDS, ge=1, le=LONGEST_LIFETIME_SECONDS
+    )
     """The longest lifetime that a client can be given for its access tokens."""
 
     @field_validator("access_token_lifetime_max_seconds")
@@ -186,3 +197,20 @@ class AuthServerSettings(VaultSettings, MetricsSettings):
 
     secret_end_warning_days: int = Field(default=14, ge=0, le=366)
     """How many days before its end a secret that is in use is a warning in the log."""
+
+    key_active_days: int = Field(default=90, ge=0, le=3650)
+    """After how many days the next signing key takes over; 0: only by `keys rotate`."""
+
+    key_clock_skew_seconds: int = Field(default=10, ge=0, le=LONGEST_CLOCK_SKEW_SECONDS)
+    """How far the clocks of our replicas may be apart; and how long it may take to commit a key
+    and to deliver the JWKS. A new signing key waits so much longer."""
+
+    key_outage_seconds: int = Field(default=3600, ge=1, le=LONGEST_KEY_OUTAGE_SECONDS)
+    """How long a process goes on with the signing keys that it holds while it cannot read the
+    database. A key that was revoked meanwhile goes on signing there, so much longer."""
+
+    key_encryption_entry: str | None = Field(default=None, pattern=_NAME_IN_THE_VAULT)
+    """The vault's entry that holds the Fernet keys; without it, the secret `key_encryption_key`."""
+
+    key_encryption_field: str = Field(default="key_encryption_key", pattern=_NAME_IN_THE_VAULT)
+    """The field of that entry."""

@@ -31,5 +31,5 @@ def command_groups(
         clients_group(registry, vault, settings, now),
         secrets_group(registry, vault, settings.access_token_lifetime_seconds, now),
         resources_group(registry),
-        keys_group(keys),
+        keys_group(keys.store),
     ]

@@ -10,7 +10,9 @@ from auth_server import audit
 from auth_server.jwk import UnsuitableKeyError
 from auth_server.registry import AlreadyRegisteredError, RegistryError
 from auth_server.registry.rotation import AlreadyRotatedError
-from auth_server.signing_keys import KeyExistsError, KeysCannotBeOpenedError
+from auth_server.signing_keys.by_hand import UnknownKeyError
+from auth_server.signing_keys.change import KeyExistsError
+from auth_server.signing_keys.encryption import KeysUnavailableError
 from shared.service_logging import configure_logging
 from shared.vault import VaultError
 
@@ -19,7 +21,14 @@ NAMES_OF_CLIENTS = ("name", "client")
 HOW_IT_IS_SHOWN = ("as_json", "yes")
 
 # Errors of ours, whose texts hold nothing that is secret; a database's may hold whole rows.
-TOLD = (RegistryError, KeyExistsError, UnsuitableKeyError, KeysCannotBeOpenedError, VaultError)
+TOLD = (
+    RegistryError,
+    KeyExistsError,
+    UnknownKeyError,
+    UnsuitableKeyError,
+    KeysUnavailableError,
+    VaultError,
+)
 
 
 class ExistsAlreadyError(click.ClickException):

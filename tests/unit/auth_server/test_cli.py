@@ -3,9 +3,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.fernet import Fernet
-from joserfc.jwk import OKPKey
-from pydantic import SecretStr
 
 from shared.vault import DirectoryVault
 from tests.unit.auth_server.running import BANK, LEDGER, Running, error_of, object_of
@@ -131,6 +128,10 @@ def test_where_the_vault_can_not_be_asked_no_client_is_registered(
      (["resources", "add", "bank", "--scope", "Read"], 1),
      (["resources", "add", "urn:new"], 2),
      (["keys", "generate", "--algorithm", "HS256"], 2),
+     (["keys", "rotate", "--algorithm", "HS256"], 2),
+     (["keys", "revoke"], 2),
+     (["keys", "revoke", "some-kid", "--all"], 2),
+     (["keys", "revoke", "no-such-kid", "--yes"], 1),
      (["keys", "import", "/no/such/file"], 2)],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )  # fmt: skip
@@ -200,38 +201,6 @@ def test_secrets_are_listed_with_their_states(server: Running, state_dir: Path) 
 def test_a_resource_is_registered_again_with_no_harm(server: Running) -> None:
     again = ["resources", "add", BANK, "--scope", "Read", "--scope", "Write", "--default"]
     assert object_of(server, *again) == {"uri": BANK, "scope": "Read Write", "default": True}
-
-
-def test_a_generated_key_is_pending_and_a_first_one_is_active(server: Running) -> None:
-    states = [object_of(server, "keys", "generate")["state"],
-              object_of(server, "keys", "generate", "--algorithm", "Ed25519")["state"]]  # fmt: skip
-    assert states == ["pending", "active"]
-
-
-def test_keys_are_listed(server: Running) -> None:
-    rows = object_of(server, "keys", "list")
-    assert [(row["algorithm"], row["state"]) for row in rows] == [("RS256", "active")]
-
-
-def test_a_key_of_ones_own_is_imported_once(server: Running, tmp_path: Path) -> None:
-    key = OKPKey.generate_key("Ed25519")
-    file = tmp_path / "key.json"
-    file.write_text(json.dumps(key.as_dict(private=True)))
-    row = object_of(server, "keys", "import", str(file))
-    assert (row["kid"], row["algorithm"]) == (key.thumbprint(), "Ed25519")
-    assert server.command("keys", "import", str(file)).exit_code == 3
-
-
-@pytest.mark.parametrize("text", ["{", "[]", "{}", "\xff"], ids=ascii)
-def test_a_file_that_holds_no_key_is_an_error(server: Running, text: str) -> None:
-    result = server.command("keys", "import", "-", given=text.encode("latin-1"))
-    assert result.exit_code == 1
-
-
-def test_a_key_is_not_lost_to_a_wrong_key_encryption_key(make: Callable[..., Running]) -> None:
-    wrong = make(key_encryption_key=SecretStr(Fernet.generate_key().decode()))
-    assert wrong.command("keys", "generate").exit_code == 1
-    assert len(object_of(wrong, "keys", "list")) == 1
 
 
 def test_a_database_without_tables_is_one_line(

@@ -2,7 +2,9 @@ import logging
 from collections.abc import Callable
 
 import pytest
+from cryptography.fernet import Fernet
 from gunicorn.http.errors import InvalidChunkSize
+from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
 from tests.unit.auth_server.running import Running
@@ -80,6 +82,15 @@ def test_without_its_database_the_server_is_unavailable(make: Callable[..., Runn
     server = make()
     with server.parts.database.engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE client_secrets")
+    response = server.ask()
+    assert summary(response) == (503, "temporarily_unavailable", "no-store")
+    assert response.headers["Retry-After"] == "2"
+
+
+def test_without_keys_that_it_can_open_the_server_is_unavailable(
+    make: Callable[..., Running],
+) -> None:
+    server = make(key_encryption_key=SecretStr(Fernet.generate_key().decode()))
     response = server.ask()
     assert summary(response) == (503, "temporarily_unavailable", "no-store")
     assert response.headers["Retry-After"] == "2"

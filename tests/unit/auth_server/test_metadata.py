@@ -75,8 +75,19 @@ def test_an_error_may_not_be_kept(server: Running) -> None:
 
 
 def test_the_jwks_has_no_private_member(server: Running) -> None:
-    (key,) = server.http.get("/oidc/jwks").get_json()["keys"]
-    assert list(key) == ["kty", "use", "alg", "kid", "n", "e"]
+    keys = server.http.get("/oidc/jwks").get_json()["keys"]
+    assert [list(key) for key in keys] == [["kty", "use", "alg", "kid", "n", "e"]] * 2
+
+
+def test_keys_that_are_older_than_they_should_be_are_kept_less_long(
+    make: Callable[..., Running],
+) -> None:
+    server = make(metadata_max_age_seconds=60, key_reload_seconds=5)
+    server.http.get("/oidc/jwks")
+    with server.parts.database.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE signing_keys")
+    server.clock.time += 5 + 20
+    assert server.http.get("/oidc/jwks").headers["Cache-Control"] == "public, max-age=40"
 
 
 def test_an_issuer_with_a_path_is_found_in_both_well_known_places(

@@ -2,6 +2,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from auth_server.metrics import CLIENTS_BY_NAME
+from auth_server.signing_keys.life import RETIRED_SECONDS
 from tests.unit.auth_server.running import START, Running
 
 REQUESTS = "auth_server_token_requests_total"
@@ -72,17 +73,19 @@ def test_failures_that_are_slowed_down_and_look_ups_in_the_cache_can_be_counted(
 
 
 def test_keys_are_shown_by_state_with_the_time_of_their_next_change(server: Running) -> None:
+    known_from = START + server.parts.keys.store.rules.pending_seconds
     server.command("keys", "generate")
     samples = shown(server)
-    waits = (
-        server.parts.settings.metadata_max_age_seconds + server.parts.settings.key_reload_seconds
-    )
-    assert samples["auth_server_signing_keys", "RS256", "active"] == 1
-    assert samples["auth_server_signing_keys", "RS256", "pending"] == 1
     next_change = "auth_server_signing_key_next_change_timestamp_seconds"
-    assert samples[next_change, "RS256"] == START + waits
-    server.clock.time += waits
-    assert (next_change, "RS256") not in shown(server)
+    assert samples["auth_server_signing_keys", "RS256", "active"] == 1
+    assert (
+        samples["auth_server_signing_keys", "RS256", "pending"] == 2
+    )  # the next one is among them
+    assert samples[next_change, "RS256"] == known_from
+    server.clock.time = known_from
+    samples = shown(server)
+    assert samples["auth_server_signing_keys", "RS256", "retired"] == 1
+    assert samples[next_change, "RS256"] == known_from + RETIRED_SECONDS
 
 
 def test_without_its_database_the_rest_is_shown(

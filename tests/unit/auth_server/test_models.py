@@ -1,8 +1,13 @@
+from pathlib import Path
+
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from auth_server.app import MIGRATIONS
-from auth_server.models import Base
+from auth_server.models import Base, SigningKey
+from auth_server.signing_keys.change import times_of
 from shared.database import Database, migrate
 from tests.stack.postgres import PostgresDatabase
 
@@ -20,3 +25,26 @@ def test_they_agree_on_postgresql_too(postgres_database: PostgresDatabase) -> No
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, Base.metadata) == []
     database.engine.dispose()
+
+
+def test_keys_from_before_they_had_a_spare_go_on_signing(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'old.db'}")
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["database"] = database
+    command.upgrade(config, "0002")
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO signing_keys (kid, algorithm, generation, public_jwk,"
+            " encrypted_private_jwk, created_at, active_from)"
+            " VALUES ('first', 'RS256', 1, '{}', 'x', 100, 100),"
+            " ('second', 'RS256', 2, '{}', 'x', 500, 805)"
+        )
+    migrate(database, MIGRATIONS)
+    with database.reading() as session:
+        times = times_of(session.query(SigningKey).order_by(SigningKey.generation).all())
+    database.engine.dispose()
+    assert [(key.known_from, key.active_from, key.pending_seconds) for key in times] == [
+        (100, 100, 0),
+        (805, 805, 305),
+    ]

@@ -1,12 +1,12 @@
 """Which vault entry a secret rests in, and the ends of secrets by their time.
 
-Revision: 0003b
+Revision: 0003
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003b"
+revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
