@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from shared.identifiers import SCOPE_READ, SCOPE_WRITE
 from tests.conformance.http_exchange import get_json
@@ -53,6 +54,7 @@ def authorization_server(
         other_resource=OtherResource(OTHER_RESOURCE, OTHER_SCOPES, clients["of-two"]),
         signing_client=_registered_signing_client(stack),
         resource_server=clients["resource-server"],
+        rotate=partial(do, stack, "keys", "rotate"),
     )
 
 

@@ -1,6 +1,6 @@
 """What the tests know of the server that they test: its URL and its registered clients."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +49,8 @@ class AuthorizationServerUnderTest:
     """Authenticates by `private_key_jwt`, with the algorithms of its keys."""
     resource_server: Client | None = None
     """May introspect the tokens of ``resource``."""
+    rotate: Callable[[], None] | None = field(default=None, repr=False)
+    """Lets another key sign; None where nobody can from here."""
 
     @property
     def token_url(self) -> str:

@@ -1,10 +1,11 @@
-import multiprocessing
 import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from signal import SIGKILL
 
 import pytest
+from cryptography.fernet import Fernet
 from sqlalchemy.exc import OperationalError
 
 from auth_server.jwk import new_private_key
@@ -15,9 +16,17 @@ from auth_server.signing_keys.encryption import KeysCannotBeOpenedError
 from auth_server.signing_keys.life import RETIRED_SECONDS, state
 from tests.unit.auth_server.running import KEY_ENCRYPTION_KEY, START
 from tests.unit.auth_server.signing_keys.conftest import Place
-from tests.unit.auth_server.signing_keys.racing import DAY, RULES, see_to_it_with_others
+from tests.unit.auth_server.signing_keys.racing import (
+    COMMANDS,
+    DAY,
+    RULES,
+    do_until_killed,
+    processes,
+    see_to_it_with_others,
+)
 
 AT_ONCE = 3
+STATEMENTS = 3  # of the smallest change: lock, read, write; and it is committed
 OTHER_KEY = "bm8gb3RoZXIga2V5IG9wZW5zIHdoYXQgdGhpcyBkb2U="
 
 
@@ -29,18 +38,25 @@ def states(place: Place, time: float = START) -> Counter[tuple[str, str]]:
 
 def in_processes(place: Place, time: float) -> list[int | None]:
     """Let processes see to the keys in the same moment; return how they ended."""
-    spawn = multiprocessing.get_context("spawn")
+    context = processes()
     arguments = (place.url, place.password, KEY_ENCRYPTION_KEY, time)
-    all_ready = spawn.Barrier(AT_ONCE)
-    processes = [
-        spawn.Process(target=see_to_it_with_others, args=(all_ready, *arguments))
+    all_ready = context.Barrier(AT_ONCE)
+    started = [
+        context.Process(target=see_to_it_with_others, args=(all_ready, *arguments))
         for _ in range(AT_ONCE)
     ]
-    for process in processes:
+    for process in started:
         process.start()
-    for process in processes:
+    for process in started:
         process.join(timeout=90)
-    return [process.exitcode for process in processes]
+    return [process.exitcode for process in started]
+
+
+def do_in_a_process(work: Callable[..., None], *arguments: object) -> int | None:
+    process = processes().Process(target=work, args=arguments)
+    process.start()
+    process.join(timeout=90)
+    return process.exitcode
 
 
 def in_threads(place: Place, time: float) -> list[int | None]:
@@ -116,6 +132,32 @@ def test_where_nothing_is_due_nothing_is_written(
 
     monkeypatch.setattr(store, "changing", fail)
     assert [row.kid for row in store.see_to_it()] == made
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_wherever_a_process_is_killed_the_next_goes_on_rightly(
+    on_sqlite: Place, command: str
+) -> None:
+    """It is killed before its first statement, then before its second, until it gets through."""
+    new, lost = Fernet.generate_key().decode(), command == "replace lost"
+    fernet = new if lost else f"{new} {KEY_ENCRYPTION_KEY}"
+    ended: int | None = -SIGKILL
+    time, steps = START, 0
+    on_sqlite.store().see_to_it()
+    while ended == -SIGKILL:
+        time += 90 * DAY  # so that each time something is due
+        ended = do_in_a_process(do_until_killed, command, steps, on_sqlite.url, fernet, time)
+        steps += 1
+        if not lost or ended == 0:
+            store = on_sqlite.store(time + 400, fernet=fernet)
+            store.see_to_it()
+            store.open_all()
+            found = states(on_sqlite, time + 400)
+            for_each = [
+                (found[name, "active"], found[name, "pending"]) for name in RULES.algorithms
+            ]
+            assert for_each == [(1, 1), (1, 1)]
+    assert (ended, steps > STATEMENTS) == (0, True)
 
 
 def test_a_process_killed_between_rotation_and_the_next_key_is_made_good(place: Place) -> None:
