@@ -28,14 +28,14 @@ def base_url(server: AuthorizationServerUnderTest) -> str:
 
 @interface.parametrize()
 @A_FEW_EXAMPLES
-def test_no_request_gets_what_the_document_does_not_say(case: Case, base_url: str) -> None:
+def test_no_request_gets_what_the_document_does_not_say(case: Case[Any], base_url: str) -> None:
     case.call_and_validate(base_url=base_url, checks=CHECKS)
 
 
 @interface.include(tag="tokens").parametrize()
 @A_FEW_EXAMPLES
 def test_no_request_of_a_registered_client_gets_what_the_document_does_not_say(
-    case: Case, base_url: str, server: AuthorizationServerUnderTest
+    case: Case[Any], base_url: str, server: AuthorizationServerUnderTest
 ) -> None:
     pair = f"{server.client.client_id}:{server.client.client_secret}"
     if isinstance(case.body, dict):
