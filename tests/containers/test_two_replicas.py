@@ -20,8 +20,9 @@ from demo.container_stack import ContainerStack as DemoStack
 from demo.local_stack import Ports
 from demo.processes import is_ready
 from shared.identifiers import DEMO_CLIENT
+from tests.containers.rotation_load import RotationLoad, refusals_in
 from tests.stack.container_stack import ContainerStack
-from tests.stack.local_stack import free_ports
+from tests.stack.local_stack import free_ports, register_client
 
 FILES = ("docker-compose.yml", "tests/containers/two-replicas.yml")
 COMPOSE = "com.docker.compose"
@@ -30,6 +31,8 @@ REPLICAS = (1, 2)
 SECONDS = 60
 STOP_SECONDS = 35
 TICKS = 4
+ROTATIONS = 3
+OVERLAP_SECONDS = 3
 INTERVAL_SECONDS = 2  # as two-replicas.yml has it
 
 
@@ -185,6 +188,55 @@ def test_the_flow_goes_on_by_the_name_with_either_one_of_the_two(
     assert report["status"] == "succeeded"
     assert {2, 3} <= set(replicas.of["auth-server", alone].arrows(trace_id))
     assert 5 in replicas.of["resource-server", alone].arrows(trace_id)
+
+
+def test_rotations_of_secrets_and_keys_under_load_refuse_not_one_request(
+    replicas: Replicas,
+) -> None:
+    servers = replicas.both("auth-server")
+    refused_before = [len(refusals_in(server.log())) for server in servers]
+    load = RotationLoad(
+        register_client(replicas.stack, "asks-without-a-pause"),
+        [server.url for server in servers],
+        [bank.url for bank in replicas.both("resource-server")],
+        [error_of(client) for client in replicas.both("client-service")],
+    )
+    secrets_before = live_secrets(replicas)
+
+    with load.under_way():
+        eventually(lambda: len(load.kids) == 1 and load.jobs_done > 2, "everybody is at work")
+        for _ in range(ROTATIONS):
+            eventually(lambda: rotated_the_secret(replicas), "the secret is rotated")
+        assert replicas.stack.cli("auth_server", "keys", "rotate").returncode == 0
+        eventually(lambda: len(load.kids) == 2, "the next key signs")
+        jobs_so_far = load.jobs_done
+        eventually(lambda: load.jobs_done > jobs_so_far + 2, "the client goes on")
+
+    assert load.refused == []
+    assert [len(refusals_in(server.log())) for server in servers] == refused_before
+    assert secrets_before.isdisjoint(live_secrets(replicas))
+
+
+def error_of(client: Replica) -> Callable[[], str | None]:
+    """Return what does the client's job once, and tells what it failed with."""
+
+    def run() -> str | None:
+        report = client.run_once()
+        return None if report["status"] == "succeeded" else str(report)
+
+    return run
+
+
+def rotated_the_secret(replicas: Replicas) -> bool:
+    """Rotate the client's secret; False while the one before the last has not ended yet."""
+    overlap = ("--overlap", f"{OVERLAP_SECONDS}s")
+    command = ("secrets", "rotate", DEMO_CLIENT, "--to-vault", DEMO_CLIENT, *overlap)
+    return replicas.stack.cli("auth_server", *command).returncode == 0
+
+
+def live_secrets(replicas: Replicas) -> set[str]:
+    listed = replicas.stack.cli("auth_server", "secrets", "list", DEMO_CLIENT, "--json").stdout
+    return {row["secret_id"] for row in json.loads(listed) if row["state"] == "live"}
 
 
 def test_each_tick_of_the_schedule_is_completed_once(replicas: Replicas) -> None:
