@@ -51,6 +51,8 @@ def started_by(nodeid: str) -> str:
     if folder.endswith("tests/flow"):
         of_one_stack = {"test_the_five_arrows.py", "test_silent_connections.py"}
         return "a stack" if name in of_one_stack else "a fragile stack"
+    if folder.endswith("tests/attacks"):
+        return "attacked bank"
     if folder.endswith("tests/conformance"):
         parties = ("bank", "client")
         return next((party for party in parties if party in name), "authorization server")
@@ -67,6 +69,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "a stack",
         "authorization server",
         "bank",
+        "attacked bank",
         "client",
     )
     items.sort(key=lambda item: first.index(s) if (s := started_by(item.nodeid)) in first else 9)
