@@ -48,6 +48,8 @@ def started_by(nodeid: str) -> str:
         return "a stack of containers"
     if name in {"test_faults.py", "test_postgresql_restarts.py"}:
         return "a fragile stack of containers"
+    if name == "test_the_issuers_life.py":
+        return "an issuer's life"
     if folder.endswith("tests/flow"):
         of_one_stack = {"test_the_five_arrows.py", "test_silent_connections.py"}
         return "a stack" if name in of_one_stack else "a fragile stack"
@@ -67,6 +69,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "a fragile stack",
         "a stack of containers",
         "a stack",
+        "an issuer's life",
         "authorization server",
         "bank",
         "attacked bank",
