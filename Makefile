@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: up run stop down status logs token cli clean test lint format coverage diagrams lock help
+.PHONY: up run stop down status logs token cli images clean test lint format coverage diagrams lock help
 
 # The first Python that is new enough. Your own: make up PYTHON=/path/to/python3.13
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
@@ -40,7 +40,10 @@ token: .venv/services.installed ## print a fresh access token, and nothing else
 cli: .venv/services.installed ## run a service's command: make cli SERVICE=auth_server ARGS="clients list"
 	@$(DEMO) cli "$${SERVICE:-auth_server}" "$${ARGS:---help}"
 
-clean: ## stop the system and delete its data (.local, its volume) and the tools' caches
+images: .venv/services.installed ## build the containers' images and say how much each adds to its base
+	@$(DEMO) images
+
+clean: ## stop the system and delete its data (.local, its volume), its images and the tools' caches
 	@[ ! -e .venv/services.installed ] || $(DEMO) clean
 	@rm -rf .local .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
 

@@ -13,7 +13,9 @@ from authlib.oauth2.rfc6749 import OAuth2Request
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from flask import Response
 
-from auth_server.client_authentication import FindClient, authenticate_client
+from auth_server import audit
+from auth_server.client_authentication import validate_client
+from auth_server.client_authentication.authenticated import Authentication
 from auth_server.errors import refusal
 from auth_server.registry import RegisteredClient
 from auth_server.settings import AuthServerSettings
@@ -42,14 +44,14 @@ class TokenServer(AuthorizationServer):
         self,
         settings: AuthServerSettings,
         keys: SigningKeys,
-        find_client: FindClient,
+        authentication: Authentication,
         now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()  # without the app: its config would bring a generator of its own
         self.settings = settings
         self.keys = keys
         self.now = now
-        self._find_client = find_client
+        self.authentication = authentication
 
     def create_oauth2_request(self, request: TokenForm) -> TokenRequest:
         """Return what Authlib works on."""
@@ -64,7 +66,9 @@ class TokenServer(AuthorizationServer):
         for each cause of failure.
         """
         del methods, endpoint  # Authlib's default is Basic alone; ours are in arrow 2's file
-        return authenticate_client(request.token_form, self._find_client, self.now)
+        client = validate_client(self.authentication, request.token_form)
+        audit.note(client_id=client.client_id)
+        return client
 
     def save_token(self, token: object, request: object) -> None:
         """Store nothing: a token costs no row (decision 7)."""

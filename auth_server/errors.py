@@ -9,13 +9,16 @@ from flask import Flask, Response, json, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
+from auth_server import audit
 from shared.arrows import refused
 from shared.database_outage import answer_outages
-from shared.identifiers import TOKEN_PATH
+from shared.identifiers import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH
 
 log = logging.getLogger(__name__)
 
 CHALLENGE = 'Basic realm="token endpoint", charset="UTF-8"'
+PATHS_FOR_CLIENTS = frozenset({TOKEN_PATH, INTROSPECTION_PATH, REVOCATION_PATH})
+"""Where a client authenticates: what is answered there is never kept, and refusals are recorded."""
 
 # RFC 6749 §5.2 has no code for what HTTP refuses by itself; `invalid_request` ("otherwise
 # malformed") is the nearest for what the caller did, and these for the rest.
@@ -29,6 +32,9 @@ HTTP_ERRORS = {
 class InvalidClientError(errors.InvalidClientError):
     """Client authentication failed; ``reason`` is for the log alone (decision 6).
 
+    ``client_id`` is the client that the request claimed to come from, registered or not; None
+    where it named none. It is not in the answer.
+
     Every failure gets the same status, text and challenge, so that an unknown client and a wrong
     secret can't be told apart. Authlib has a text for each cause, and 400 where no header came.
     """
@@ -39,10 +45,45 @@ class InvalidClientError(errors.InvalidClientError):
     def __init__(self, reason: str) -> None:
         super().__init__()
         self.reason = reason
+        self.client_id: str | None = None
 
     def get_headers(self) -> list[tuple[str, str]]:
         """Return the headers with our challenge: Authlib's has no realm (RFC 7617 §2, MUST)."""
         return [*OAuth2Error.get_headers(self), ("WWW-Authenticate", CHALLENGE)]
+
+
+class TooManyFailuresError(OAuth2Error):
+    """A client failed to authenticate, once more than the limits allow (decision 6).
+
+    Stands in place of ``failure``. The code is not `invalid_client`, with which RFC 6749 §5.2 has
+    a 401 and its challenge; `temporarily_unavailable` (§4.1.2.1) is the one that says: later.
+    """
+
+    status_code = HTTPStatus.TOO_MANY_REQUESTS
+    error = "temporarily_unavailable"
+    description = "Client authentication failed too often."
+
+    def __init__(self, failure: InvalidClientError, retry_after_seconds: int) -> None:
+        super().__init__()
+        self.reason = failure.reason
+        self.client_id = failure.client_id
+        self.retry_after_seconds = retry_after_seconds
+
+    def get_headers(self) -> list[tuple[str, str]]:
+        """Return the headers, and when to come back (RFC 6585 §4)."""
+        return [*super().get_headers(), ("Retry-After", str(self.retry_after_seconds))]
+
+
+class MayNotIntrospectError(OAuth2Error):
+    """The client is no resource server: it may look into no token (RFC 7662 §2.1, §4).
+
+    Not "inactive": that is said of a token to one who may ask (§2.2), and this one's token is not
+    looked at. The code is that of RFC 6749 §5.2 for a client that may not do what it asks for.
+    """
+
+    status_code = HTTPStatus.FORBIDDEN
+    error = "unauthorized_client"
+    description = "The client may not introspect tokens."
 
 
 class InvalidTargetError(OAuth2Error):
@@ -92,7 +133,7 @@ def _answer(status: HTTPStatus, description: str, allow: list[str] | None = None
         "error": HTTP_ERRORS.get(status, "invalid_request"),
         "error_description": description,
     }
-    if request.path == TOKEN_PATH:
+    if request.path in PATHS_FOR_CLIENTS:
         _record(status, body, "")
     response = Response(json.dumps(body), status, mimetype="application/json")
     if allow:
@@ -103,5 +144,4 @@ def _answer(status: HTTPStatus, description: str, allow: list[str] | None = None
 def _record(status: int, body: dict[str, str], reason: str) -> None:
     description = body.get("error_description", "")
     refused(status, body["error"], parameters={"error_description": description})
-    if reason:
-        log.info("refused because %s", reason)
+    audit.note(error=body["error"], reason=reason or description)

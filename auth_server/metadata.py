@@ -9,15 +9,17 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, jsonify, request
 
-from auth_server.client_authentication import METHODS
+from auth_server.client_authentication import ASSERTION_ALGORITHMS, METHODS
 from auth_server.registry import Registry
 from auth_server.settings import ID_TOKEN_ALGORITHM, AuthServerSettings
 from auth_server.signing_keys import SigningKeys
 from shared.identifiers import (
+    INTROSPECTION_PATH,
     JWKS_PATH,
     OAUTH_METADATA_PATH,
     OPENID,
     OPENID_CONFIGURATION_PATH,
+    REVOCATION_PATH,
     TOKEN_PATH,
 )
 
@@ -75,6 +77,14 @@ def oauth_document(issuer: str, host_url: str, scopes: list[str]) -> dict[str, A
         "scopes_supported": scopes,
         "grant_types_supported": ["client_credentials"],
         "token_endpoint_auth_methods_supported": list(METHODS),
+        "token_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
+        # What is left out here defaults to none and to Basic alone (RFC 8414 §2).
+        "introspection_endpoint": host + INTROSPECTION_PATH,
+        "introspection_endpoint_auth_methods_supported": list(METHODS),
+        "introspection_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
+        "revocation_endpoint": host + REVOCATION_PATH,
+        "revocation_endpoint_auth_methods_supported": list(METHODS),
+        "revocation_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
     }
 
 

@@ -110,8 +110,8 @@ class ClientSecret(Base):
     """A secret of a client: its SHA-256, never the secret itself.
 
     A secret that goes into the vault is stored first and delivered when the vault has it:
-    ``vault_version`` is then the version of the entry that is to hold it. ``last_used_at`` is
-    noted once a minute at most.
+    ``vault_version`` is the version of ``vault_entry`` that is to hold it, so that after a crash
+    anybody can tell whether it got there. ``last_used_at`` is noted once a minute at most.
     """
 
     __tablename__ = "client_secrets"
@@ -120,8 +120,9 @@ class ClientSecret(Base):
     client_id: Mapped[str] = mapped_column(ForeignKey("clients.client_id"), index=True)
     secret_hash: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[int]
-    expires_at: Mapped[int | None]
+    expires_at: Mapped[int | None] = mapped_column(index=True)
     delivered_at: Mapped[int | None]
+    vault_entry: Mapped[str | None] = mapped_column(String(IDENTIFIER_LENGTH))
     vault_version: Mapped[int | None]
     last_used_at: Mapped[int | None]
     revoked_at: Mapped[int | None]

@@ -90,7 +90,8 @@ def _one_resource(rights: ClientRights, resources: Sequence[str]) -> str:
     if len(resources) > 1:
         raise InvalidTargetError("One token is for one resource.")
     if not resources:
-        assert rights.default_resource is not None, "who has scopes has a default resource"
+        if rights.default_resource is None:  # it was taken from the client, and no other chosen
+            raise InvalidTargetError("The client has no default resource: name one.")
         return rights.default_resource
     if not is_resource_identifier(resources[0]):
         raise InvalidTargetError("The resource is no absolute URI without fragment.")

@@ -1,20 +1,67 @@
 """The settings of the authorization server, `AUTH_SERVER_…` in the environment."""
 
-from typing import Final, Literal
+from importlib.util import find_spec
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
-from pydantic_settings import SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from shared.identifiers import AUTH_SERVER_URL
-from shared.settings import BindAddress, IssuerUrl, VaultSettings, state_dir
+from shared.origins import is_https_or_loopback
+from shared.settings import (
+    BindAddress,
+    CheckedUrl,
+    IssuerUrl,
+    MetricsSettings,
+    VaultSettings,
+    split_at_commas,
+    state_dir,
+)
 
+CheckedUrls = Annotated[tuple[CheckedUrl, ...], NoDecode, BeforeValidator(split_at_commas)]
 SigningAlgorithm = Literal["RS256", "ES256", "PS256", "Ed25519"]
 
 ID_TOKEN_ALGORITHM: Final = "RS256"  # noqa: S105 - an algorithm, no password
 """OIDC Core §15.1 makes RS256 the one that every client can verify; so it signs each id_token."""
 
+VALKEY_SCHEMES: Final = frozenset({"valkey", "valkeys", "redis", "rediss"})
+VALKEY_TLS_SCHEMES: Final = frozenset({"valkeys", "rediss"})
 
-class AuthServerSettings(VaultSettings):
+
+def checked_valkey_url(url: str) -> str:
+    """Return ``url`` if it names a Valkey or Redis server and, at most, a user and a database.
+
+    Raises ValueError where it does not, where it holds a password or options, and where the
+    package is not installed.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _port = (parts.hostname or "").encode("idna"), parts.port
+    except ValueError as error:
+        raise ValueError("is no URL") from error
+    if parts.scheme not in VALKEY_SCHEMES or not host:
+        raise ValueError("must be a URL as valkey://host:6379/0; valkeys:// is with TLS")
+    if parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("must hold no password, which is the secret `throttling_password`")
+    if parts.path.strip("/") and not parts.path[1:].isdecimal():
+        raise ValueError("must have the number of a database as its path, or none")
+    if find_spec("valkey") is None:
+        raise ValueError("needs the package `valkey`, which is not installed")
+    return url
+
+
+ValkeyUrl = Annotated[str, AfterValidator(checked_valkey_url)]
+
+
+class AuthServerSettings(VaultSettings, MetricsSettings):
     """What can be set; every default is the local stack's."""
 
     model_config = SettingsConfigDict(env_prefix="AUTH_SERVER_")
@@ -49,3 +96,93 @@ class AuthServerSettings(VaultSettings):
 
     key_reload_seconds: int = Field(default=5, ge=1, le=300)
     """How long a process uses the signing keys that it holds before it reads them again."""
+
+    client_assertion_audiences: CheckedUrls = ()
+    """What the `aud` of a client's assertion may be in place of the issuer, separated by commas:
+    the token endpoint's URL, for clients that can name nothing else. Each such name lets another
+    server draw an assertion out of a client and use it here (CVE-2025-27370)."""
+
+    client_assertion_longest_lifetime_seconds: int = Field(default=3600, ge=1, le=86400)
+    """How far ahead the `exp` of a client's assertion may be. Authlib's clients set an hour;
+    where yours set less, lower it: an assertion that was overheard, but never arrived here, is
+    good until then."""
+
+    client_assertion_leeway_seconds: int = Field(default=10, ge=0, le=60)
+    """How far the clock of a client that signs assertions may be from ours."""
+
+    jwks_uri_max_age_seconds: int = Field(default=300, ge=1, le=86400)
+    """How long the keys at a client's `jwks_uri` are used before they are fetched again."""
+
+    jwks_uri_cooldown_seconds: int = Field(default=10, ge=1, le=3600)
+    """How long after a fetch that failed, or that an unknown `kid` caused, there is no other."""
+
+    jwks_uri_outage_seconds: int = Field(default=3600, ge=0, le=86400)
+    """How long keys past their time are used on where they cannot be fetched again."""
+
+    jwks_uri_timeout_seconds: float = Field(default=3, gt=0, le=30)
+    """How long one fetch may take, from the look-up of the name to the last byte."""
+
+    jwks_uri_may_be_internal: bool = False
+    """Whether a client's `jwks_uri` may lead to addresses that are not public, and be plain http
+    where `transport` is `plain-http`. Whoever registers a client can then have this server ask
+    for what only it can reach."""
+
+    @property
+    def jwks_uri_may_be_plain_http(self) -> bool:
+        """Whether keys are fetched without TLS, so that whoever is on the way could change them."""
+        return self.jwks_uri_may_be_internal and self.transport == "plain-http"
+
+    access_token_lifetime_max_seconds: int = Field(default=3600, ge=1, le=3600)
+    """The longest lifetime that a client can be given for its access tokens."""
+
+    @field_validator("access_token_lifetime_max_seconds")
+    @classmethod
+    def _not_below_the_default(cls, longest: int, info: ValidationInfo) -> int:
+        if longest < info.data.get("access_token_lifetime_seconds", 1):
+            raise ValueError("must not be less than access_token_lifetime_seconds")
+        return longest
+
+    def lifetime_seconds(self, of_client: int | None) -> int:
+        """Return how long an access token is valid, for a client with this limit or with none."""
+        wanted = self.access_token_lifetime_seconds if of_client is None else of_client
+        return min(wanted, self.access_token_lifetime_max_seconds)
+
+    throttling_failures_per_client: int = Field(default=100, ge=1, le=1_000_000)
+    """How many failed authentications of one client from one address are answered 401 in a
+    window; further ones are answered 429. Who has the right secret always passes."""
+
+    throttling_failures_per_address: int = Field(default=2000, ge=1, le=1_000_000)
+    """The same for one address (of IPv6 a /64), whichever clients it claims to be."""
+
+    throttling_window_seconds: int = Field(default=60, ge=1, le=86400)
+    """How long failures are counted together, from the first of them on."""
+
+    throttling_url: ValkeyUrl | None = None
+    """A Valkey or Redis in which all workers and replicas count together: `valkey://host:6379/0`,
+    `valkeys://` with TLS. Without it each process counts in its own memory."""
+
+    throttling_password: SecretStr | None = None
+    """The password that goes with `throttling_url`."""
+
+    @field_validator("throttling_password")
+    @classmethod
+    def _sent_where_nobody_listens(
+        cls, password: SecretStr | None, info: ValidationInfo
+    ) -> SecretStr | None:
+        """Refuse to send a password in clear text to another machine."""
+        url = info.data.get("throttling_url")
+        if password is None or url is None or info.data.get("transport") == "plain-http":
+            return password
+        if urlsplit(url).scheme not in VALKEY_TLS_SCHEMES and not is_https_or_loopback(url):
+            raise ValueError(
+                "throttling_url must be valkeys://, or on this machine, or transport plain-http"
+            )
+        return password
+
+    client_cache_seconds: int = Field(default=5, ge=0, le=300)
+    """How long a process keeps what it read of a client. 0: it keeps none, and reads the client at
+    each request. For so long a client that was disabled, or a secret that was revoked, may still
+    get a token."""
+
+    secret_end_warning_days: int = Field(default=14, ge=0, le=366)
+    """How many days before its end a secret that is in use is a warning in the log."""

@@ -6,11 +6,13 @@ which scopes, at which resource. Then the tokens are made, and the arrow passes.
 
 from typing import Any
 
+from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import grants
 from flask import Blueprint, Response, request
 
-from auth_server import access_token, id_token
+from auth_server import access_token, audit, id_token
 from auth_server.authorization_server import TokenRequest, TokenServer
+from auth_server.registry import RegisteredClient
 from auth_server.scope_policy import Granted, grant
 from auth_server.settings import ID_TOKEN_ALGORITHM
 from auth_server.token_form import token_form
@@ -27,6 +29,10 @@ def token_endpoint(server: TokenServer) -> Blueprint:
     def issue_token() -> Response:
         """Exchange client credentials for an access token (RFC 6749 §4.4.2, §4.4.3)."""
         form = token_form(request)  # before Authlib, which would answer some of it with 500
+        audit.note(
+            requested_scope=form.parameters.get("scope"),
+            requested_resource=" ".join(form.resources),
+        )
         response: Response = server.create_token_response(form)
         return response
 
@@ -42,9 +48,15 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
 
     def validate_requested_scope(self) -> None:
         """Find out what is granted: Authlib silently leaves out scopes, and knows no resource."""
+        try:
+            self.granted = self._granted_to(self.client)
+        except OAuth2Error:  # it may have been given the right a moment ago
+            self.granted = self._granted_to(self.server.authentication.read_again(self.client))
+
+    def _granted_to(self, client: RegisteredClient) -> Granted:
         form = self.request.token_form
-        self.granted = grant(
-            self.client.rights,
+        return grant(
+            client.rights,
             form.parameters.get("scope"),
             form.resources,
             id_tokens=self.server.settings.id_tokens,
@@ -55,22 +67,21 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
         server, settings = self.server, self.server.settings
         client_id: str = self.client.client_id
         issued_at = int(server.now())
-        token = server.keys.sign(
-            settings.access_token_algorithm,
-            access_token.TYPE,
-            access_token.access_token_claims(
-                issuer=settings.issuer,
-                client_id=client_id,
-                granted=self.granted,
-                issued_at=issued_at,
-                lifetime_seconds=settings.access_token_lifetime_seconds,
-            ),
+        # Authlib's tokens for this grant live ten days.
+        lifetime = settings.lifetime_seconds(self.client.access_token_lifetime_seconds)
+        claims = access_token.access_token_claims(
+            issuer=settings.issuer,
+            client_id=client_id,
+            granted=self.granted,
+            issued_at=issued_at,
+            lifetime_seconds=lifetime,
         )
+        token = server.keys.sign(settings.access_token_algorithm, access_token.TYPE, claims)
+        audit.note_token(token, claims, self.granted.scope)
         answer = {
             "access_token": token,
             "token_type": "Bearer",
-            # Authlib's tokens for this grant live ten days.
-            "expires_in": settings.access_token_lifetime_seconds,
+            "expires_in": lifetime,
             "scope": self.granted.scope,
         }
         if self.granted.openid:

@@ -1,5 +1,7 @@
 """The form of a token request, judged before Authlib sees it (RFC 6749 §3.2, §4.4.2).
 
+Introspection and revocation take theirs by the same rules (RFC 7662 §2.1, RFC 7009 §2.1).
+
 Authlib reads parameters from the query too, lets repeated ones pass, and answers some malformed
 requests with 500. So what reaches it is a plain mapping in which each name stands once.
 """
@@ -15,6 +17,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 CREDENTIALS = frozenset({"client_secret", "client_assertion"})
+GRANT_TYPE = "grant_type"
 RESOURCE = "resource"
 
 _BROKEN_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -22,7 +25,7 @@ _BROKEN_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 @dataclass(frozen=True, slots=True)
 class TokenForm:
-    """The parameters of a token request, each once and none empty.
+    """The parameters of a request, each once and none empty.
 
     ``resources`` alone may come more than once: RFC 8707 §2 has an error of its own for it.
     """
@@ -32,14 +35,15 @@ class TokenForm:
     authorization: str | None = field(default=None, repr=False)
 
 
-def token_form(request: Request) -> TokenForm:
+def token_form(request: Request, required: str = GRANT_TYPE) -> TokenForm:
     """Return the form in the body of ``request``.
 
     Raises InvalidRequestError where it is not well-formed, repeats a parameter, or has no
-    `grant_type`; and where credentials stand in the URL, which is logged everywhere (§2.3.1:
-    MUST NOT). Any other query parameter is ignored.
+    ``required`` one; and where that or credentials stand in the URL, which is logged everywhere
+    (§2.3.1: MUST NOT). Any other query parameter is ignored.
     """
-    if request.query_string and not CREDENTIALS.isdisjoint(request.args):
+    not_in_the_url = CREDENTIALS if required == GRANT_TYPE else CREDENTIALS | {required}
+    if request.query_string and not not_in_the_url.isdisjoint(request.args):
         raise InvalidRequestError("Credentials may not stand in the URL.")
     if request.mimetype != FORM_TYPE:
         raise InvalidRequestError(f"The body has to be {FORM_TYPE}.")
@@ -52,9 +56,9 @@ def token_form(request: Request) -> TokenForm:
             raise InvalidRequestError("A parameter is repeated.")
         else:
             parameters[name] = value
-    if "grant_type" not in parameters:
+    if required not in parameters:
         # Authlib: unsupported_grant_type; RFC 6749 §5.2 has invalid_request for what is missing.
-        raise InvalidRequestError("The parameter grant_type is missing.")
+        raise InvalidRequestError(f"The parameter {required} is missing.")
     return TokenForm(parameters, tuple(resources), request.headers.get("Authorization"))
 
 

@@ -7,9 +7,17 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from demo.choice import PORT_VARIABLES, Stack, every_stack, stack_started_last, stack_to_start
+from demo.choice import (
+    PORT_VARIABLES,
+    Stack,
+    containers_of,
+    every_stack,
+    stack_started_last,
+    stack_to_start,
+)
+from demo.compose import added_bytes
 from demo.event_log import log_lines
 from demo.narration import missing, narrate
 from demo.processes import ROOT, DemoError, one_start_at_a_time
@@ -86,12 +94,25 @@ def logs(state: Path, options: argparse.Namespace) -> int:
 
 def token(state: Path, _options: argparse.Namespace) -> int:
     """Print a fresh access token of the demo's client and nothing else."""
-    return _relay(state, "client_service", ["token"])
+    result = stack_started_last(state, os.environ).flask("client_service", "token")
+    sys.stdout.write(result.stdout)
+    sys.stderr.write(result.stderr)
+    return result.returncode
 
 
-def cli(state: Path, options: argparse.Namespace) -> int:
+def cli(state: Path, options: argparse.Namespace) -> NoReturn:
     """Run a command of a service."""
-    return _relay(state, options.service, shlex.split(options.arguments))
+    arguments = shlex.split(options.arguments)
+    stack_started_last(state, os.environ).become_flask(options.service, *arguments)
+
+
+def images(state: Path, _options: argparse.Namespace) -> int:
+    """Build the images of the containers and say how much each adds to its base."""
+    stack = containers_of(state, os.environ)
+    stack.build()
+    for service in stack.services:
+        print(f"{service.container:<16} {added_bytes(service.image) / 1e6:5.1f} MB")
+    return 0
 
 
 def clean(state: Path, _options: argparse.Namespace) -> int:
@@ -100,13 +121,6 @@ def clean(state: Path, _options: argparse.Namespace) -> int:
         stack.delete()
     print(f"deleted {state}")
     return 0
-
-
-def _relay(state: Path, service: str, arguments: list[str]) -> int:
-    result = stack_started_last(state, os.environ).flask(service, *arguments)
-    sys.stdout.write(result.stdout)
-    sys.stderr.write(result.stderr)
-    return result.returncode
 
 
 def _tell_a_run(stack: Stack) -> bool:
@@ -155,7 +169,7 @@ def _state() -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for function in (up, run, stop, down, status, logs, token, cli, clean):
+    for function in (up, run, stop, down, status, logs, token, cli, images, clean):
         command = commands.add_parser(function.__name__, help=function.__doc__)
         command.set_defaults(do=function)
         if function is logs:

@@ -62,18 +62,22 @@ def stack_started_last(state: Path, environment: Mapping[str, str]) -> Stack:
 
 def every_stack(state: Path, environment: Mapping[str, str]) -> Iterator[Stack]:
     """Yield each stack that may have kept something: containers keep a volume elsewhere."""
-    containers = _stack(DOCKER, state, environment)
-    assert isinstance(containers, ContainerStack)
+    containers = containers_of(state, environment)
     if containers.secrets_folder.exists():
         yield containers
     yield _stack(LOCAL, state, environment)
 
 
+def containers_of(state: Path, environment: Mapping[str, str]) -> ContainerStack:
+    """Return the stack of containers of ``state``, started or not."""
+    project = remembered(state).project or _project_of(state)
+    return ContainerStack(state, _ports(state, environment), project)
+
+
 def _stack(kind: str, state: Path, environment: Mapping[str, str]) -> Stack:
-    ports = _ports(state, environment)
     if kind == LOCAL:
-        return LocalStack(state, ports)
-    return ContainerStack(state, ports, remembered(state).project or _project_of(state))
+        return LocalStack(state, _ports(state, environment))
+    return containers_of(state, environment)
 
 
 def _project_of(state: Path) -> str:

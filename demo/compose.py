@@ -1,36 +1,43 @@
 """Calls `docker compose` for the containers of docker-compose.yml."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import NoReturn
 
-from demo.processes import ROOT, DemoError
+from demo.processes import ROOT, DemoError, become
 
 ANSWER_SECONDS = 10
 COMMAND_SECONDS = 120
 START_SECONDS = 1800  # the first start downloads and builds images
+FIRST_STEP = "ARG VERSION"  # of our Dockerfiles' last stage: what came before is their base's
 ERASE_LINE = "\x1b[2K"
 OLDEST_COMPOSE = (2, 24)  # the first that knows a file of settings that may be missing
 
 
 @dataclass(frozen=True)
 class Compose:
-    """One Compose project: its name, and the values that the compose file takes from outside."""
+    """One Compose project: its name, the values that its files take from outside, and these."""
 
     project: str
     values: Mapping[str, str] = field(default_factory=dict)
+    files: Sequence[str] = ("docker-compose.yml",)
 
     def run(
-        self, *arguments: str, timeout: float = COMMAND_SECONDS
+        self, *arguments: str, timeout: float = COMMAND_SECONDS, given: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run `docker compose ARGUMENTS` and return what it said, whatever its status is."""
-        file = str(ROOT / "docker-compose.yml")
-        command = ["docker", "compose", "--ansi", "never", "--progress", "plain"]
-        command += ["--file", file, "--project-name", self.project]
-        return _run(*command, *arguments, values=self.values, timeout=timeout)
+        command = self._command(*arguments)
+        return _run(*command, values=self.values, timeout=timeout, given=given)
+
+    def become(self, *arguments: str) -> NoReturn:
+        """Turn this process into `docker compose ARGUMENTS`."""
+        become(self._command(*arguments), os.environ | dict(self.values))
 
     def do(self, *arguments: str, timeout: float = COMMAND_SECONDS) -> str:
         """Run `docker compose ARGUMENTS`; raise DemoError with its last words where it fails."""
@@ -38,6 +45,11 @@ class Compose:
         if result.returncode != 0:
             raise DemoError(f"docker compose {arguments[0]}: {_reason(result.stderr)}")
         return result.stdout
+
+    def _command(self, *arguments: str) -> list[str]:
+        command = ["docker", "compose", "--ansi", "never", "--progress", "plain"]
+        command += [f"--file={ROOT / file}" for file in self.files]
+        return [*command, "--project-name", self.project, *arguments]
 
     def running(self) -> set[str]:
         """Return the names of the services of which a container runs."""
@@ -52,6 +64,22 @@ class Compose:
         """Tell whether a volume of the project is there, from an earlier start."""
         name = f"{self.project}_{volume}"
         return _run("docker", "volume", "inspect", name, timeout=ANSWER_SECONDS).returncode == 0
+
+
+def remove_images(images: Iterable[str]) -> None:
+    """Remove those of ``images`` that are there."""
+    _run("docker", "image", "rm", *images, timeout=COMMAND_SECONDS)
+
+
+def added_bytes(image: str) -> int:
+    """Return how much ``image``, one of ours, adds to the image that it is built on."""
+    command = ("docker", "history", "--human=false", "--no-trunc", "--format={{json .}}", image)
+    told = _run(*command, timeout=ANSWER_SECONDS)
+    if told.returncode != 0:
+        raise DemoError(f"docker history: {_reason(told.stderr)}")
+    newest_first = [json.loads(line) for line in told.stdout.splitlines()]
+    ours = takewhile(lambda step: FIRST_STEP not in step["CreatedBy"], newest_first)
+    return sum(int(step["Size"]) for step in ours)
 
 
 def why_no_containers() -> str | None:
@@ -74,14 +102,17 @@ def why_no_containers() -> str | None:
 
 
 def _run(
-    *command: str, timeout: float, values: Mapping[str, str] | None = None
+    *command: str,
+    timeout: float,
+    values: Mapping[str, str] | None = None,
+    given: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             command,
             cwd=ROOT,
             env=os.environ | dict(values or {}),
-            stdin=subprocess.DEVNULL,
+            input=given or "",
             capture_output=True,
             text=True,
             errors="replace",

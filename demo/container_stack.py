@@ -2,14 +2,16 @@
 
 import json
 import re
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import NoReturn
 
-from demo.compose import START_SECONDS, Compose, why_no_containers
+from demo.compose import START_SECONDS, Compose, remove_images, why_no_containers
 from demo.container_secrets import make_secrets
 from demo.event_log import arrow_events
 from demo.local_stack import Ports, Run
@@ -40,6 +42,11 @@ class ContainerService:
     def container(self) -> str:
         """Its name among the containers, and its host name there: without an underscore."""
         return self.name.replace("_", "-")
+
+    @property
+    def image(self) -> str:
+        """The image that the project builds for it."""
+        return f"{self.compose.project}/{self.container}"
 
     def is_running(self) -> bool:
         """Tell whether its container runs."""
@@ -117,7 +124,22 @@ class ContainerStack:
                 require_free_port(service.name, service.port)
         remember(self.state, "docker", asdict(self.ports), self.project)
         self._start()
-        self._wait_until_ready()
+        self.wait_until_ready()
+
+    def build(self) -> None:
+        """Build the three images."""
+        self.compose.do("build", timeout=START_SECONDS)
+
+    def wait_until_ready(self) -> None:
+        """Return when all three can work; raise DemoError where one takes too long."""
+        deadline = time.monotonic() + READY_SECONDS
+        for service in self.services:
+            while not is_ready(service.url):
+                if time.monotonic() > deadline:
+                    raise DemoError(
+                        f"the {service.name} is not ready after {READY_SECONDS} s: make logs"
+                    )
+                time.sleep(POLL_SECONDS)
 
     def down(self) -> list[ContainerService]:
         """Remove the containers; their data stays. Return those of the services that ran."""
@@ -126,8 +148,9 @@ class ContainerStack:
         return [service for service in self.services if service.container in running]
 
     def delete(self) -> None:
-        """Remove the containers and all that they kept."""
+        """Remove the containers, all that they kept, and the images that were built for them."""
         self.compose.do("down", "--volumes", "--remove-orphans")
+        remove_images(service.image for service in self.services)
 
     def run_once(self, settings: Mapping[str, str] | None = None) -> Run:
         """Let the client reconcile once, in a process of its own, and collect what happened.
@@ -152,15 +175,31 @@ class ContainerStack:
         return [self._container_logs(), run_log.read_text() if run_log.exists() else ""]
 
     def flask(
-        self, service: str, *arguments: str, settings: Mapping[str, str] | None = None
+        self,
+        service: str,
+        *arguments: str,
+        settings: Mapping[str, str] | None = None,
+        given: str | None = None,
     ) -> CompletedProcess[str]:
-        """Run a command of a service, in its container or, where it is stopped, in one like it."""
-        container = service.replace("_", "-")
+        """Run a command of a service, in its container or, where it is stopped, in one like it.
+
+        ``given`` is what it reads on standard input.
+        """
         changed = [f"--env={name}={value}" for name, value in (settings or {}).items()]
-        command = [container, "flask", "--app", f"{service}.app", *arguments]
-        if container in self.compose.running():
-            return self.compose.run("exec", "-T", *changed, *command)
-        return self.compose.run("run", "--rm", "--no-deps", "-T", *changed, *command)
+        command = self._flask_command(service, "-T", *changed)
+        return self.compose.run(*command, *arguments, given=given)
+
+    def become_flask(self, service: str, *arguments: str) -> NoReturn:
+        """Turn this process into a command of a service, which has the terminal if there is one."""
+        at_a_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        options = () if at_a_terminal else ("-T",)
+        self.compose.become(*self._flask_command(service, *options), *arguments)
+
+    def _flask_command(self, service: str, *options: str) -> list[str]:
+        container = service.replace("_", "-")
+        is_running = container in self.compose.running()
+        how = ["exec"] if is_running else ["run", "--rm", "--no-deps"]
+        return [*how, *options, container, "flask", "--app", f"{service}.app"]
 
     def _make_secrets(self) -> None:
         """Make what is missing; refuse to where a database has passwords that are gone."""
@@ -186,16 +225,6 @@ class ContainerStack:
         raise DemoError(
             f"the containers did not start: {last_line(started)} (without: make up STACK=local)"
         )
-
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        for service in self.services:
-            while not is_ready(service.url):
-                if time.monotonic() > deadline:
-                    raise DemoError(
-                        f"the {service.name} is not ready after {READY_SECONDS} s: make logs"
-                    )
-                time.sleep(POLL_SECONDS)
 
     def _container_logs(self, *options: str) -> str:
         names = [service.container for service in self.services]

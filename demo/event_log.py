@@ -42,7 +42,7 @@ def arrow_events(texts: Iterable[str], trace_id: str) -> list[ArrowEvent]:
     return [
         ArrowEvent.of(line)
         for line in log_lines(texts)
-        if line.get("trace_id") == trace_id and "outcome" in line
+        if line.get("trace_id") == trace_id and {"outcome", "name"} <= line.keys()
     ]
 
 

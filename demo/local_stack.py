@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from cryptography.fernet import Fernet
 
 from demo.event_log import ArrowEvent, arrow_events
-from demo.processes import ROOT, DemoError, Service, last_line, write_whole
+from demo.processes import ROOT, DemoError, Service, become, last_line, write_whole
 from demo.remembered import remember
 from deploy.provisioning import ProvisioningError, register, replace_credentials
 from shared.identifiers import DEMO_CLIENT
@@ -127,20 +127,30 @@ class LocalStack:
         return [_text_from(file, 0) for file in self._log_files()]
 
     def flask(
-        self, service: str, *arguments: str, settings: Mapping[str, str] | None = None
+        self,
+        service: str,
+        *arguments: str,
+        settings: Mapping[str, str] | None = None,
+        given: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command of a service: `flask --app SERVICE.app ARGUMENTS`."""
-        command = [sys.executable, "-m", "flask", "--app", f"{service}.app", *arguments]
+        """Run a command of a service: `flask --app SERVICE.app ARGUMENTS`.
+
+        ``given`` is what it reads on standard input.
+        """
         return subprocess.run(
-            command,
+            [*_flask_command(service), *arguments],
             cwd=ROOT,
             env=self.environment(service) | dict(settings or {}),
-            stdin=subprocess.DEVNULL,
+            input=given or "",
             capture_output=True,
             text=True,
             timeout=COMMAND_SECONDS,
             check=False,
         )
+
+    def become_flask(self, service: str, *arguments: str) -> NoReturn:
+        """Turn this process into a command of a service."""
+        become([*_flask_command(service), *arguments], self.environment(service))
 
     def environment(self, service: str) -> dict[str, str]:
         """Return the environment of a process of ``service``; it holds no secret.
@@ -155,6 +165,7 @@ class LocalStack:
         if service != self.client_service.name:
             receiver = f"{self.client_service.url}/v1/traces"
             environment["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = receiver
+            environment["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"] = "2"  # seconds, also of a stop
             environment["OTEL_BSP_SCHEDULE_DELAY"] = "200"  # milliseconds
         return environment | dict(self.more_settings)
 
@@ -226,6 +237,10 @@ class LocalStack:
 
     def _log_files(self) -> list[Path]:
         return [*(service.log_file for service in self.services), self._run_log()]
+
+
+def _flask_command(service: str) -> list[str]:
+    return [sys.executable, "-m", "flask", "--app", f"{service}.app"]
 
 
 def _size(file: Path) -> int:

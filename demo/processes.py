@@ -14,10 +14,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 START_SECONDS = 30
 STOP_SECONDS = 35
@@ -198,6 +199,16 @@ def write_whole(file: Path, text: str, mode: int = 0o600) -> None:
         stream.write(text)
         os.fchmod(descriptor, mode)  # whatever the umask leaves of it
     fresh.replace(file)
+
+
+def become(command: list[str], environment: Mapping[str, str]) -> NoReturn:
+    """Turn this process into ``command``: it has the terminal, Ctrl-C and all the time it needs."""
+    sys.stdout.flush()
+    os.chdir(ROOT)
+    try:
+        os.execvpe(command[0], command, environment)  # noqa: S606 - the project's own programs
+    except FileNotFoundError as error:
+        raise DemoError(f"no {command[0]} command is found") from error
 
 
 def last_line(result: subprocess.CompletedProcess[str]) -> str:

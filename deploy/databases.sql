@@ -23,5 +23,6 @@ CREATE DATABASE auth_server OWNER auth_server;
 CREATE DATABASE resource_server OWNER resource_server;
 CREATE DATABASE client_service OWNER client_service;
 
-REVOKE ALL ON DATABASE auth_server, resource_server, client_service, postgres, template1
+REVOKE CONNECT, TEMPORARY
+    ON DATABASE auth_server, resource_server, client_service, postgres, template1
     FROM PUBLIC;

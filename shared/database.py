@@ -27,7 +27,9 @@ POSTGRESQL_PATIENCE = {
 """What libpq waits for, in seconds: by its defaults a server that vanished holds us up for hours.
 
 It does not bound a server that takes in a statement and never answers it."""
+IMPATIENT_SECONDS = 0.05
 WRITES = "sqlite_writes"
+PATIENCE = "sqlite_patience_seconds"
 
 
 class Database:
@@ -36,6 +38,7 @@ class Database:
     def __init__(self, url: str, password: SecretStr | None = None) -> None:
         self.engine = _engine(with_password(url, password))
         self._writer = self.engine.execution_options(**{WRITES: True})
+        self._impatient_writer = self._writer.execution_options(**{PATIENCE: IMPATIENT_SECONDS})
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -51,6 +54,17 @@ class Database:
         to write fails where another wrote in between, whatever the busy timeout is.
         """
         with Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def writing_if_free(self) -> Iterator[Session]:
+        """Open a session as `writing()` does, for what is better left undone than waited for.
+
+        Raises OperationalError where another has what it needs locked for more than a moment.
+        """
+        with Session(self._impatient_writer, expire_on_commit=False) as session, session.begin():
+            if self.engine.dialect.name == "postgresql":
+                session.execute(text(f"SET LOCAL lock_timeout = {int(IMPATIENT_SECONDS * 1000)}"))
             yield session
 
     def check(self) -> None:
@@ -95,7 +109,12 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(WRITES, False)
+    options = connection.get_execution_options()
+    writes = options.get(WRITES, False)
+    patience = options.get(PATIENCE, BUSY_TIMEOUT_SECONDS)  # the connection served another before
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
 
 

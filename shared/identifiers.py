@@ -8,6 +8,8 @@ SCOPE_READ: Final = "Read"
 SCOPE_WRITE: Final = "Write"
 
 TOKEN_PATH: Final = "/oidc/token"  # noqa: S105 - a path, no password
+INTROSPECTION_PATH: Final = "/oidc/introspect"
+REVOCATION_PATH: Final = "/oidc/revoke"
 JWKS_PATH: Final = "/oidc/jwks"
 OPENID_CONFIGURATION_PATH: Final = "/.well-known/openid-configuration"
 OAUTH_METADATA_PATH: Final = "/.well-known/oauth-authorization-server"

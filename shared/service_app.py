@@ -9,8 +9,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shared.health import HEALTH_PATHS, Check, health_blueprint
+from shared.metrics_listener import gunicorn_hooks
 from shared.service_logging import ACCESS_LOG_FORMAT, logging_configuration
-from shared.settings import ServiceSettings, require_declared_transport
+from shared.settings import MetricsSettings, ServiceSettings, require_declared_transport
 from shared.tracing import trace_requests
 
 LONGEST_BODY_BYTES = 64 * 1024
@@ -52,12 +53,17 @@ def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]
     """
     require_declared_transport(settings)
 
-    def say_how_the_transport_is_protected(server: Any) -> None:
+    metrics = gunicorn_hooks(service, settings) if isinstance(settings, MetricsSettings) else {}
+
+    def on_starting(server: Any) -> None:
         say = server.log.warning if settings.transport == "plain-http" else server.log.info
         say("the transport of %s is %s", service, settings.transport)
+        if "on_starting" in metrics:
+            metrics["on_starting"](server)
 
     return {
-        "on_starting": say_how_the_transport_is_protected,
+        **metrics,
+        "on_starting": on_starting,
         "bind": settings.bind,
         "workers": settings.workers,
         "worker_class": "shared.gunicorn_worker.ImpatientThreadWorker",

@@ -38,6 +38,8 @@ def logging_configuration(service: str, level: str) -> dict[str, Any]:
         "loggers": {
             "gunicorn.error": stderr | {"filters": ["silence"]},
             "gunicorn.access": stderr | {"filters": ["health"]},
+            # Who did what is no matter of how talkative the log is.
+            "audit": stderr | {"level": "INFO"},
             # At DEBUG Authlib logs whole tokens (RFC 6749 §10.3: they stay confidential).
             "authlib": {"level": "INFO" if level == "DEBUG" else level},
             "alembic": {"level": "WARNING"},  # a dozen lines on its plugins at every start

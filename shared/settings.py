@@ -182,6 +182,20 @@ class ServiceSettings(BaseSettings):
         return (init_settings, *plain, secrets)
 
 
+class MetricsSettings(ServiceSettings):
+    """The settings of a service that counts what it does."""
+
+    metrics_bind: BindAddress | None = None
+    """Address and port on which `/metrics` is shown, to whoever can reach it; none: nowhere."""
+
+    @field_validator("metrics_bind")
+    @classmethod
+    def _not_the_public_port(cls, address: str | None, info: ValidationInfo) -> str | None:
+        if address and address.rpartition(":")[2] == info.data.get("bind", "").rpartition(":")[2]:
+            raise ValueError("must be another port than the service's own")
+        return address
+
+
 class VaultSettings(ServiceSettings):
     """The settings of a service that uses the key vault."""
 

@@ -1,19 +1,25 @@
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Generator, Iterator
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from demo.compose import why_no_containers
+from demo.container_stack import ContainerStack as DemoContainers
+from demo.local_stack import Ports
 from shared.settings import SECRETS_DIR_VARIABLE, STATE_DIR_VARIABLE
 from tests.stack import Stack
 from tests.stack.container_stack import ContainerStack, container_stack
-from tests.stack.local_stack import LocalStack, local_stack
+from tests.stack.local_stack import LocalStack, free_ports, local_stack
+from tests.stack.postgres import PostgresDatabase, PostgresServer, postgres_server
 
 OURS = ("AUTH_SERVER_", "RESOURCE_SERVER_", "CLIENT_SERVICE_", "OTEL_", SECRETS_DIR_VARIABLE)
 HEALED = "seconds until healed"
 """The property in which a test records how long the system took to heal."""
+README_TESTS = "test_the_readmes_commands.py"
+NO_CONTAINERS = "the system cannot run in containers: "
 KINDS = {"local": "processes", "docker": "containers"}
 
 
@@ -44,14 +50,23 @@ def started_by(nodeid: str) -> str:
     file = nodeid.partition("::")[0]
     folder, _, name = file.rpartition("/")
     parameters = nodeid.partition("[")[2].rstrip("]").split("-")
+    if name == "test_stopping_and_starting.py" or (name == README_TESTS and "docker" in parameters):
+        return "a fragile stack of containers"
+    if "docker" in parameters and name.endswith(("_bank.py", "_client.py")):
+        return "bank and client in containers"
     if "docker" in parameters or name == "test_the_containers.py":
         return "a stack of containers"
     if name in {"test_faults.py", "test_postgresql_restarts.py"}:
-        return "a fragile stack of containers"
+        return "containers with faults"
     if name == "test_the_issuers_life.py":
         return "an issuer's life"
     if folder.endswith("tests/flow"):
-        of_one_stack = {"test_the_five_arrows.py", "test_silent_connections.py"}
+        of_one_stack = {
+            "test_the_five_arrows.py",
+            "test_silent_connections.py",
+            "test_the_audit_trail.py",
+            "test_metrics.py",
+        }
         return "a stack" if name in of_one_stack else "a fragile stack"
     if folder.endswith("tests/attacks"):
         return "attacked bank"
@@ -65,9 +80,11 @@ def started_by(nodeid: str) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put what takes longest first, so that no process works on it alone at the end."""
     first = (
+        "a stack of containers",
+        "bank and client in containers",
+        "containers with faults",
         "a fragile stack of containers",
         "a fragile stack",
-        "a stack of containers",
         "a stack",
         "an issuer's life",
         "authorization server",
@@ -86,6 +103,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"healed after {seconds:5.1f} s: {test}")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the summary say in one line why no test of containers ran: pytest has one for each."""
+    report = yield
+    if isinstance(report.longrepr, tuple) and NO_CONTAINERS in report.longrepr[2]:
+        report.longrepr = (__file__, 1, report.longrepr[2])
+    return report
+
+
 @pytest.fixture(autouse=True)
 def _a_state_folder_of_its_own(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
@@ -102,7 +128,8 @@ def stack(request: pytest.FixtureRequest) -> Stack:
 
 @pytest.fixture(scope="session")
 def stack_of_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    running = local_stack(tmp_path_factory.mktemp("a stack"))
+    metrics = {"AUTH_SERVER_METRICS_BIND": f"127.0.0.1:{free_ports(1)[0]}"}
+    running = local_stack(tmp_path_factory.mktemp("a stack"), **metrics)
     try:
         running.demo.up()
         yield running
@@ -111,9 +138,60 @@ def stack_of_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loc
 
 
 @pytest.fixture(scope="session")
-def stack_of_containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerStack]:
+def containers_can_run() -> None:
+    """Skip where they cannot, with the reason."""
     problem = why_no_containers()
     if problem:
-        pytest.skip(f"the system cannot run in containers: {problem}")
+        pytest.skip(NO_CONTAINERS + problem)
+
+
+@pytest.fixture(scope="session")
+def stack_of_containers(
+    containers_can_run: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ContainerStack]:
     with container_stack(tmp_path_factory.mktemp("a stack of containers")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def fragile_stack_of_containers(
+    containers_can_run: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ContainerStack]:
+    folder = tmp_path_factory.mktemp("a fragile stack of containers")
+    demo = DemoContainers(folder, Ports(*free_ports(3)), f"fragile-{secrets.token_hex(4)}")
+    try:
+        demo.up()
+        yield ContainerStack(demo)
+    finally:
+        demo.delete()
+
+
+@pytest.fixture
+def own_containers(fragile_stack_of_containers: ContainerStack) -> ContainerStack:
+    """Running containers that a test may stop and break: they are mended for the next one."""
+    demo = fragile_stack_of_containers.demo
+    running = demo.compose.running()
+    stopped = [one.container for one in demo.services if one.container not in running]
+    if not {"postgres", "openbao"} <= running:
+        demo.up()
+    elif stopped:  # the jobs' work is there
+        demo.compose.do("up", "--detach", "--no-deps", "--no-build", *stopped)
+    demo.wait_until_ready()
+    return fragile_stack_of_containers
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server that the tests of a session share; each takes a database of its own."""
+    problem = why_no_containers()
+    if problem:
+        pytest.skip(f"PostgreSQL cannot run in a container: {problem}")
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_database(postgres: PostgresServer) -> Iterator[PostgresDatabase]:
+    """An empty database on PostgreSQL, for this test alone."""
+    with postgres.database() as database:
+        yield database

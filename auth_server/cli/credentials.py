@@ -1,15 +1,20 @@
 """Handing over a new secret: printed once, or put into the vault and printed nowhere."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import click
 
 from auth_server.cli.output import print_object
-from auth_server.registry import NewSecret, Registry
-from shared.identifiers import VAULT_CLIENT_ID, VAULT_CLIENT_SECRET, is_identifier
-from shared.vault import Vault, VaultError
+from auth_server.models import ClientSecret
+from auth_server.registry import NewSecret
+from shared.identifiers import is_identifier
+from shared.vault import VaultError
 
 SECONDS_PER_DAY = 86400
+LONGEST_LIFETIME_DAYS = 36500
+
+Command = Callable[..., None]
 
 
 def _entry_name(_context: click.Context, _option: click.Parameter, entry: str | None) -> str | None:
@@ -19,47 +24,58 @@ def _entry_name(_context: click.Context, _option: click.Parameter, entry: str | 
     return entry
 
 
-to_vault = click.option(
-    "--to-vault",
-    metavar="ENTRY",
-    callback=_entry_name,
-    help="Put the credentials into the vault; print no secret.",
+def to_vault(*, required: bool = False) -> Callable[[Command], Command]:
+    """Return the option that names the vault's entry."""
+    return click.option(
+        "--to-vault",
+        metavar="ENTRY",
+        callback=_entry_name,
+        required=required,
+        help="Put the credentials into the vault; print no secret.",
+    )
+
+
+secret_lifetime = click.option(
+    "--secret-lifetime-days",
+    "lifetime_days",
+    type=click.IntRange(1, LONGEST_LIFETIME_DAYS),
+    help="When the secret ends; never without it.",
 )
-lifetime = click.option(
-    "--lifetime-days", type=click.IntRange(min=1), help="When the secret ends; never without it."
-)
 
 
-def hand_over(
-    registry: Registry,
-    vault: Vault,
-    made: NewSecret,
-    entry: str | None,
-    as_json: bool,
-    shown: Mapping[str, object],
-) -> None:
-    """Print a new secret, the only time; or put it into the vault, and print none.
+def say(text: str) -> None:
+    """Tell the person at the terminal what goes on, beside the result."""
+    click.echo(text, err=True)
 
-    Its hash is stored already: whoever reads the vault finds credentials that work.
-    """
-    shown = {
-        **shown,
-        "secret_id": made.secret_id,
-        # RFC 7591 §3.2.1: required beside a secret; 0 is never.
-        "client_secret_expires_at": made.expires_at or 0,
-    }
-    if entry is None:
-        first = {"client_id": made.client_id, "client_secret": made.secret}
-        print_object({**first, **shown}, as_json)
-        return
+
+@contextmanager
+def run_if_it_fails(command: str) -> Iterator[None]:
+    """Name the ``command`` that mends it where the vault cannot be used."""
     try:
-        vault.write(entry, {VAULT_CLIENT_ID: made.client_id, VAULT_CLIENT_SECRET: made.secret})
+        yield
     except VaultError as error:
-        raise click.ClickException(
-            f"{error}; when it can be, run `secrets add {made.client_id} --to-vault {entry}`"
-        ) from error
-    registry.secrets.mark_delivered(made.secret_id)
-    print_object({**shown, "vault_entry": entry}, as_json)
+        raise click.ClickException(f"{error}; when it can be, run `{command}`") from error
+
+
+def print_once(made: NewSecret, as_json: bool, shown: Mapping[str, object]) -> None:
+    """Print a new secret, the only time."""
+    first = {"client_id": made.client_id, "client_secret": made.secret}
+    print_object({**first, **shown, **secret_members(made)}, as_json)
+
+
+def print_delivered(secret: ClientSecret, as_json: bool, shown: Mapping[str, object]) -> None:
+    """Print what is known of a secret that the vault holds."""
+    row = {**shown, **secret_members(secret), "vault_entry": secret.vault_entry}
+    print_object(row, as_json)
+
+
+def secret_members(secret: NewSecret | ClientSecret) -> dict[str, object]:
+    """Return the members of a result that tell of a secret."""
+    return {
+        "secret_id": secret.secret_id,
+        # RFC 7591 §3.2.1: required beside a secret; 0 is never.
+        "client_secret_expires_at": secret.expires_at or 0,
+    }
 
 
 def end_after(lifetime_days: int | None, now: Callable[[], float]) -> int | None:

@@ -8,7 +8,13 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from auth_server.registry import LIVE_SECRETS_PER_CLIENT, RegisteredClient, is_live, secret_hash
+from auth_server.registry import (
+    LIVE_SECRETS_PER_CLIENT,
+    LiveSecret,
+    RegisteredClient,
+    is_live,
+    secret_hash,
+)
 from auth_server.token_form import form_decoded
 
 BASIC = "client_secret_basic"
@@ -51,14 +57,15 @@ def post_credentials(parameters: Mapping[str, str]) -> ClientSecretCredentials:
     )
 
 
-def secret_matches(client: RegisteredClient | None, secret: str, now: float) -> bool:
-    """Tell whether ``secret`` is a live one of ``client``, with the same work in every case.
+def matching_secret(client: RegisteredClient | None, secret: str, now: float) -> LiveSecret | None:
+    """Return the live secret of ``client`` that ``secret`` is, with the same work in every case.
 
     An unknown client, a disabled one and a wrong secret cost one hash and as many comparisons
     as a right secret does.
     """
     presented = secret_hash(secret)
-    live = [one.secret_hash for one in client.secrets if is_live(one, now)] if client else []
-    live += [_NO_HASH] * (LIVE_SECRETS_PER_CLIENT - len(live))
-    matches = [hmac.compare_digest(presented, one) for one in live]
-    return any(matches)
+    live = [one for one in client.secrets if is_live(one, now)] if client else []
+    hashes = [one.secret_hash for one in live]
+    hashes += [_NO_HASH] * (LIVE_SECRETS_PER_CLIENT - len(live))
+    matches = [hmac.compare_digest(presented, one) for one in hashes]
+    return next((one for one, is_it in zip(live, matches, strict=False) if is_it), None)

@@ -1,23 +1,27 @@
 """The secrets of the clients: made here, stored as hashes, two live at a time (decision 5)."""
 
-import hashlib
 import secrets
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session, aliased
 
 from auth_server.models import Client, ClientSecret
 from auth_server.registry.errors import RegistryError, UnknownClientError
 from auth_server.registry.registered_client import LiveSecret
+from auth_server.registry.secret_text import new_secret, secret_hash
+from auth_server.registry.third_secret import refuse_a_third
 from shared.database import Database
 from shared.identifiers import is_identifier
 
-SECRET_PREFIX = "ccs_"  # noqa: S105 - how secret scanners know ours; no secret
-SECRET_BYTES = 32
-LIVE_SECRETS_PER_CLIENT = 2
+
+@dataclass(frozen=True, slots=True)
+class VaultPlace:
+    """Where a secret is to rest: an entry of the vault, and the version that will hold it."""
+
+    entry: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +32,7 @@ class NewSecret:
     client_id: str
     secret: str = field(repr=False)
     expires_at: int | None
-
-
-def new_secret() -> str:
-    """Return a secret: a prefix, 256 random bits and a checksum, all of ``[A-Za-z0-9_-]``.
-
-    Prefix and checksum let a secret scanner tell a leaked one from a random text (decision 5).
-    """
-    body = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
-    return body + _checksum(body)
-
-
-def secret_hash(secret: str) -> str:
-    """Return what is stored of ``secret``.
-
-    A plain SHA-256: a slow hash protects what people choose, and these are 256 random bits
-    (RFC 6749 §10.10).
-    """
-    return hashlib.sha256(secret.encode()).hexdigest()
+    place: VaultPlace | None = None
 
 
 class ClientSecrets:
@@ -55,51 +42,59 @@ class ClientSecrets:
         self._database = database
         self._now = now
 
-    def add(
-        self, client_id: str, *, expires_at: int | None = None, delivered: bool = True
-    ) -> NewSecret:
-        """Give a client one more secret, beside the one it uses.
+    def add(self, client_id: str, *, expires_at: int | None = None) -> NewSecret:
+        """Give a client one more secret, beside the one it uses, to be shown to a person.
 
-        A secret that never reached the vault ends here. Raises RegistryError where two are
-        live: a third would only be one more that can leak.
+        Raises RegistryError where two are live: a third would only be one more that can leak.
         """
         with self._database.writing() as session:
-            locked_client(session, client_id)
+            locked_client_with_secrets(session, client_id)
             now = int(self._now())
-            session.execute(
-                update(ClientSecret)
-                .where(
-                    ClientSecret.client_id == client_id,
-                    ClientSecret.delivered_at.is_(None),
-                    ClientSecret.revoked_at.is_(None),
-                )
-                .values(revoked_at=now)
-            )
-            live = [one for one in _secrets_of(session, client_id) if is_live(one, now)]
-            if len(live) >= LIVE_SECRETS_PER_CLIENT:
-                raise RegistryError(
-                    f"{client_id} has {len(live)} live secrets, and no more can be live at a time: "
-                    f"end one first with `secrets revoke {client_id} {live[0].secret_id}`"
-                )
-            return insert_secret(session, client_id, expires_at, delivered=delivered, now=now)
-
-    def mark_delivered(self, secret_id: str) -> None:
-        """Note that the vault holds the secret; raise RegistryError where it ended meanwhile."""
-        with self._database.writing() as session:
-            secret = session.get_one(ClientSecret, secret_id, with_for_update=True)
-            if secret.revoked_at is not None:
-                raise RegistryError(
-                    f"the secret {secret_id} was ended by another command before the vault had it: "
-                    "add a new one"
-                )
-            secret.delivered_at = int(self._now())
+            refuse_a_third(client_id, live_secrets(session, client_id, now))
+            return insert_secret(session, client_id, expires_at, now=now)
 
     def all_of(self, client_id: str) -> list[ClientSecret]:
         """Return all the secrets that the client ever had, the oldest first."""
         with self._database.reading() as session:
             if not is_identifier(client_id) or session.get(Client, client_id) is None:
                 raise UnknownClientError(client_id)
-            return _secrets_of(session, client_id)
+            return secrets_of(session, client_id)
+
+    def find(self, secret: str) -> ClientSecret | None:
+        """Return whose ``secret`` is, live or not; None where it never was any client's.
+
+        For a secret that was found somewhere: it looks through all of them, without an index.
+        """
+        with self._database.reading() as session:
+            return session.scalar(
+                select(ClientSecret).where(ClientSecret.secret_hash == secret_hash(secret))
+            )
+
+    def ending_before(self, time: float) -> list[ClientSecret]:
+        """Return the live secrets that end before ``time`` and leave their client with none.
+
+        An old secret that a rotation gave its end is none of these: the new one goes on.
+        """
+        now, other = int(self._now()), aliased(ClientSecret)
+        lives_longer = select(other.secret_id).where(
+            other.client_id == ClientSecret.client_id,
+            other.revoked_at.is_(None),
+            or_(other.expires_at.is_(None), other.expires_at >= time),
+        )
+        ending = (
+            select(ClientSecret)
+            .join(Client, Client.client_id == ClientSecret.client_id)
+            .where(
+                ClientSecret.expires_at > now,
+                ClientSecret.expires_at < time,
+                ClientSecret.revoked_at.is_(None),
+                Client.disabled_at.is_(None),
+                ~lives_longer.exists(),
+            )
+            .order_by(ClientSecret.expires_at, ClientSecret.secret_id)
+        )
+        with self._database.reading() as session:
+            return list(session.scalars(ending))
 
     def revoke(self, client_id: str, secret_id: str) -> None:
         """End a secret of the client at once."""
@@ -118,11 +113,25 @@ def is_live(secret: ClientSecret | LiveSecret, now: float) -> bool:
     return secret.expires_at is None or now < secret.expires_at
 
 
+def state_of(secret: ClientSecret, now: float) -> str:
+    """Return the state of a secret: live, undelivered (which is live too), expired, revoked."""
+    if secret.revoked_at is not None:
+        return "revoked"
+    if not is_live(secret, now):
+        return "expired"
+    return "live" if secret.delivered_at is not None else "undelivered"
+
+
 def insert_secret(
-    session: Session, client_id: str, expires_at: int | None, *, delivered: bool, now: int
+    session: Session,
+    client_id: str,
+    expires_at: int | None,
+    *,
+    now: int,
+    place: VaultPlace | None = None,
 ) -> NewSecret:
-    """Make a secret and add its row; the caller commits."""
-    made = NewSecret(secrets.token_hex(8), client_id, new_secret(), expires_at)
+    """Make a secret and add its row; the caller commits, and delivers it where it has a place."""
+    made = NewSecret(secrets.token_hex(8), client_id, new_secret(), expires_at, place)
     session.add(
         ClientSecret(
             secret_id=made.secret_id,
@@ -130,7 +139,9 @@ def insert_secret(
             secret_hash=secret_hash(made.secret),
             created_at=now,
             expires_at=expires_at,
-            delivered_at=now if delivered else None,
+            delivered_at=None if place else now,
+            vault_entry=place.entry if place else None,
+            vault_version=place.version if place else None,
         )
     )
     return made
@@ -146,7 +157,18 @@ def locked_client(session: Session, client_id: str) -> Client:
     return found
 
 
-def _secrets_of(session: Session, client_id: str) -> list[ClientSecret]:
+def locked_client_with_secrets(session: Session, client_id: str) -> None:
+    """Lock the client's row; raise RegistryError where it proves who it is by a key."""
+    client = locked_client(session, client_id)
+    if client.jwks is not None or client.jwks_uri is not None:
+        raise RegistryError(
+            f"{client_id} authenticates with a key of its own and has no secret: "
+            "`clients set-keys` changes its keys"
+        )
+
+
+def secrets_of(session: Session, client_id: str) -> list[ClientSecret]:
+    """Return all the secrets of the client, the oldest first."""
     return list(
         session.scalars(
             select(ClientSecret)
@@ -156,12 +178,6 @@ def _secrets_of(session: Session, client_id: str) -> list[ClientSecret]:
     )
 
 
-def _checksum(text: str) -> str:
-    """Return the CRC-32 of ``text`` in base 62: 6 characters, as 62**6 is more than 2**32."""
-    digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-    rest = zlib.crc32(text.encode())
-    characters = ""
-    for _ in range(6):
-        rest, digit = divmod(rest, len(digits))
-        characters = digits[digit] + characters
-    return characters
+def live_secrets(session: Session, client_id: str, now: float) -> list[ClientSecret]:
+    """Return the secrets that authenticate the client at ``now``, undelivered ones too."""
+    return [one for one in secrets_of(session, client_id) if is_live(one, now)]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from sqlalchemy import and_, bindparam, select
+from sqlalchemy import and_, bindparam, or_, select
 
 from auth_server.models import Client, ClientScope, ClientSecret, ResourceScope
 from auth_server.scope_policy import ClientRights
@@ -12,10 +12,15 @@ from shared.identifiers import is_identifier
 
 @dataclass(frozen=True, slots=True)
 class LiveSecret:
-    """A secret that is not revoked: its SHA-256 in hexadecimal, and its end, if it has one."""
+    """A secret that is not revoked: its SHA-256 in hexadecimal, and its end, if it has one.
+
+    ``last_used_at`` is what was noted when it was read.
+    """
 
     secret_hash: str = field(repr=False)
     expires_at: int | None
+    secret_id: str = ""
+    last_used_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,16 @@ class RegisteredClient:
     is_disabled: bool
     rights: ClientRights
     secrets: tuple[LiveSecret, ...] = field(repr=False)
+    jwks: str | None = field(default=None, repr=False)
+    jwks_uri: str | None = None
+    access_token_lifetime_seconds: int | None = None
+    introspects: str | None = None
+    """The resource whose tokens it may look into; None: it is no resource server."""
+
+    @property
+    def may_have_a_token(self) -> bool:
+        """Whether there is anything that it can be granted."""
+        return not self.is_disabled and bool(self.rights.scopes)
 
     def check_grant_type(self, grant_type: str) -> bool:
         """Tell whether the client may use this server's one grant.
@@ -44,14 +59,24 @@ _CLIENT = (
         Client.may_have_id_token,
         Client.disabled_at,
         Client.default_resource,
+        Client.jwks,
+        Client.jwks_uri,
+        Client.access_token_lifetime_seconds,
+        Client.introspects,
         ClientSecret.secret_hash,
         ClientSecret.expires_at,
+        ClientSecret.secret_id,
+        ClientSecret.last_used_at,
         ResourceScope.resource,
         ResourceScope.scope,
     )
     .outerjoin(
         ClientSecret,
-        and_(ClientSecret.client_id == Client.client_id, ClientSecret.revoked_at.is_(None)),
+        and_(
+            ClientSecret.client_id == Client.client_id,
+            ClientSecret.revoked_at.is_(None),
+            or_(ClientSecret.expires_at.is_(None), ClientSecret.expires_at > bindparam("now")),
+        ),
     )
     .outerjoin(ClientScope, ClientScope.client_id == Client.client_id)
     .outerjoin(
@@ -66,15 +91,19 @@ _CLIENT = (
 )
 
 
-def find_client(database: Database, client_id: str) -> RegisteredClient | None:
-    """Return the client with its live secrets and its scopes, all in one read."""
+def find_client(database: Database, client_id: str, now: float) -> RegisteredClient | None:
+    """Return the client with the secrets live at ``now`` and its scopes, all in one read."""
     if not is_identifier(client_id):
         return None
     with database.reading() as session:
-        rows = session.execute(_CLIENT, {"client_id": client_id}).all()
+        rows = session.execute(_CLIENT, {"client_id": client_id, "now": int(now)}).all()
     if not rows:
         return None
-    live = {row.secret_hash: row.expires_at for row in rows if row.secret_hash}
+    live = {
+        LiveSecret(row.secret_hash, row.expires_at, row.secret_id, row.last_used_at): None
+        for row in rows
+        if row.secret_hash
+    }
     scopes: dict[str, dict[str, None]] = {}
     for row in rows:
         if row.scope is not None:
@@ -89,5 +118,9 @@ def find_client(database: Database, client_id: str) -> RegisteredClient | None:
             default_resource=first.default_resource,
             may_have_id_token=first.may_have_id_token,
         ),
-        secrets=tuple(LiveSecret(*secret) for secret in live.items()),
+        secrets=tuple(live),
+        jwks=first.jwks,
+        jwks_uri=first.jwks_uri,
+        access_token_lifetime_seconds=first.access_token_lifetime_seconds,
+        introspects=first.introspects,
     )

@@ -12,18 +12,22 @@ from shared.vault.directory import DirectoryVault
 from shared.vault.errors import (
     EntryNotFoundError,
     VaultAnswerError,
+    VaultConflictError,
     VaultError,
     VaultForbiddenError,
     VaultLoginRefusedError,
     VaultSealedError,
     VaultUnreachableError,
 )
+from shared.vault.versions import EntryVersion
 
 __all__ = [
     "DirectoryVault",
     "EntryNotFoundError",
+    "EntryVersion",
     "Vault",
     "VaultAnswerError",
+    "VaultConflictError",
     "VaultError",
     "VaultForbiddenError",
     "VaultLoginRefusedError",
@@ -36,6 +40,9 @@ __all__ = [
 class Vault(Protocol):
     """What every provider offers."""
 
+    late_write_seconds: float
+    """How long a write may still reach the vault after the process that wrote has died."""
+
     def read(self, entry: str) -> dict[str, str]:
         """Return the fields of ``entry``, all of one version.
 
@@ -43,10 +50,22 @@ class Vault(Protocol):
         """
         ...
 
-    def write(self, entry: str, fields: Mapping[str, str]) -> None:
-        """Replace ``entry`` by ``fields``: a reader sees the old ones or the new, never a mix.
+    def version(self, entry: str) -> EntryVersion:
+        """Return the newest version of ``entry``; it needs no right to read what it holds.
 
-        Raises VaultError where it cannot be written.
+        Raises VaultError where it cannot be told.
+        """
+        ...
+
+    def write(
+        self, entry: str, fields: Mapping[str, str], expected_version: int | None = None
+    ) -> int:
+        """Replace ``entry`` by ``fields`` and return the number of the version that holds them.
+
+        A reader sees the old fields or the new, never a mix. Where ``expected_version`` is given
+        it is the number of the version that is replaced.
+        Raises VaultConflictError where it is another one by now, VaultError where the entry
+        cannot be written or nobody can say whether it was.
         """
         ...
 

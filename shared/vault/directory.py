@@ -2,23 +2,38 @@
 
 The form in which Docker and Kubernetes mount secrets. Like Kubernetes we keep a version in a
 folder of its own and swap a symlink, so that id and secret are always read from one version.
+The folder's name begins with the version's number: `..7.5f1c0a9be2d34f60`.
 """
 
+import fcntl
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from shared.vault.errors import EntryNotFoundError, VaultError
+from shared.vault.errors import EntryNotFoundError, VaultConflictError, VaultError
 from shared.vault.names import require_entry_name, require_field_names
+from shared.vault.versions import EntryVersion
 
 CURRENT = "..data"
+LOCK = "..lock"
 TRIES = 10
+
+# A version or a link that we made, finished or not; the number is missing where an earlier
+# release made it.
+_OURS = re.compile(r"\.\.(?:(?P<number>\d+)\.)?[0-9a-f]{16}(?:\.link)?")
 
 
 class DirectoryVault:
-    """Reads entries that it, a person or a container platform wrote."""
+    """Reads entries that it, a person or a container platform wrote.
+
+    Writers of one entry take turns, in other processes of this machine too.
+    """
+
+    late_write_seconds = 0.0  # what a process writes here, it writes while it lives
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -41,18 +56,35 @@ class DirectoryVault:
                 return fields  # else it was replaced while it was read: some of it may be missing
         raise EntryNotFoundError(f"no entry in {folder}")
 
-    def write(self, entry: str, fields: Mapping[str, str]) -> None:
-        """Replace ``entry``; its files are readable by their owner alone."""
+    def version(self, entry: str) -> EntryVersion:
+        """Return the newest version; its number is 0 where somebody else wrote the entry."""
+        number = _number(_current_version(self._folder(entry)))
+        try:
+            self.read(entry)
+        except EntryNotFoundError:
+            return EntryVersion(number, is_readable=False)
+        return EntryVersion(number, is_readable=True)
+
+    def write(
+        self, entry: str, fields: Mapping[str, str], expected_version: int | None = None
+    ) -> int:
+        """Replace ``entry`` and return the version's number.
+
+        Its files are readable by their owner alone.
+        """
         folder = self._folder(entry)
         require_field_names(fields)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            before = _current_version(folder)
-            version = _write_version(folder, fields)
-            _swap_symlink(folder / CURRENT, version.name)
-            _point_to_current(folder, fields)
-            if before != folder:
-                shutil.rmtree(before, ignore_errors=True)
+            with _locked(folder):
+                number = _number(_current_version(folder))
+                if expected_version not in (None, number):
+                    raise VaultConflictError(
+                        f"{folder} holds version {number}, not {expected_version}: "
+                        "somebody else wrote it meanwhile"
+                    )
+                _replace(folder, fields, number + 1)
+                return number + 1
         except OSError as error:
             raise VaultError(f"cannot write {folder}: {error.strerror}") from error
 
@@ -75,8 +107,37 @@ def _fields_in(version: Path) -> dict[str, str]:
     return fields
 
 
-def _write_version(folder: Path, fields: Mapping[str, str]) -> Path:
-    version = folder / f"..{secrets.token_hex(8)}"
+def _number(version: Path) -> int:
+    """Return the number of a version that we made; 0 for any other, and where there is none."""
+    ours = _OURS.fullmatch(version.name)
+    return int(ours["number"] or 0) if ours else 0
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Wait until no other process or thread writes the entry; the lock ends with its process."""
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(folder: Path, fields: Mapping[str, str], number: int) -> None:
+    """Make version ``number`` the current one; delete the others, unfinished ones too."""
+    before = _current_version(folder).name
+    version = _write_version(folder, fields, number)
+    _swap_symlink(folder / CURRENT, version.name)
+    _keep_through_a_power_cut(folder)
+    _point_to_current(folder, fields)
+    for other in folder.iterdir():
+        if other != version and (_OURS.fullmatch(other.name) or other.name == before):
+            _delete(other)
+
+
+def _write_version(folder: Path, fields: Mapping[str, str], number: int) -> Path:
+    version = folder / f"..{number}.{secrets.token_hex(8)}"
     version.mkdir(mode=0o700)
     for name, text in fields.items():
         descriptor = os.open(version / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -84,6 +145,7 @@ def _write_version(folder: Path, fields: Mapping[str, str]) -> Path:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+    _keep_through_a_power_cut(version)
     return version
 
 
@@ -101,3 +163,19 @@ def _swap_symlink(link: Path, target: str) -> None:
     fresh = link.with_name(f"..{secrets.token_hex(8)}.link")
     fresh.symlink_to(target)
     fresh.replace(link)
+
+
+def _keep_through_a_power_cut(folder: Path) -> None:
+    """Let the names in ``folder`` reach the disk, as fsync of a file does with its bytes."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _delete(left_over: Path) -> None:
+    if left_over.is_symlink():
+        left_over.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(left_over, ignore_errors=True)

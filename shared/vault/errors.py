@@ -9,6 +9,10 @@ class EntryNotFoundError(VaultError):
     """The vault answers, and has no such entry."""
 
 
+class VaultConflictError(VaultError):
+    """The entry's newest version is another than its writer expected; nothing was written."""
+
+
 class VaultUnreachableError(VaultError):
     """The vault's server does not answer, or not in time, or is not the one that we trust."""
 

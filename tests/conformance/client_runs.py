@@ -1,18 +1,16 @@
 """Runs of our client against servers of the tests' own, which record what it sends."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.stack import Run
-from tests.stack.local_stack import LocalStack, local_stack
 
 METADATA_PATHS = (
     "/.well-known/openid-configuration",
@@ -26,6 +24,10 @@ CLIENT_ID = "an odd:client+%é"
 CLIENT_SECRET = "a secret: 100%+ü&=?/#"
 ACCESS_TOKEN = "opaque-._~+/" + "0123456789" * 400 + "=="
 ID_TOKEN = "an.id.token"
+
+ODD_ENTRY = "odd"
+"""The vault's entry of these credentials."""
+ODD_CREDENTIALS = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class RecordingServer:
         self.replies: dict[str, Reply] = {}
         self.requests: list[Request] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.port: int = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
         self._thread = Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -155,6 +158,11 @@ class Surroundings:
         self.issuer.replies[TOKEN_PATH] = Reply(changed, status, headers or {})
 
     @property
+    def ports(self) -> list[int]:
+        """Where the servers listen."""
+        return [server.port for server in (self.issuer, self.bank, self.elsewhere)]
+
+    @property
     def token_requests(self) -> list[Request]:
         """What came to the token endpoint."""
         return self.issuer.requests_to(TOKEN_PATH)
@@ -165,34 +173,31 @@ class Surroundings:
         return [*self.issuer.requests, *self.bank.requests, *self.elsewhere.requests]
 
 
+class RunsTheClient(Protocol):
+    """Runs the client once, where it can reach what listens at ``ports`` of our loopback."""
+
+    def __call__(self, ports: Sequence[int], settings: Mapping[str, str]) -> Run:
+        """Run it with its own settings, but for ``settings``."""
+        ...
+
+
 @dataclass(frozen=True)
 class ClientUnderTest:
-    """Our client service: each run is a process of its own."""
+    """Our client service, whose vault has `ODD_ENTRY`: each run is a process of its own."""
 
-    stack: LocalStack
-
-    @classmethod
-    def prepared(cls, folder: Path) -> Self:
-        """Return the client with its database and its credentials, in ``folder``."""
-        stack = local_stack(folder)
-        result = stack.cli("client_service", "migrate")
-        assert result.returncode == 0, result.stderr
-        stack.put_into_vault("odd", {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET})
-        return cls(stack)
+    run_once: RunsTheClient
 
     def run(self, around: Surroundings, **settings: str) -> Run:
         """Let the client reconcile once against the servers around it."""
-        return self.stack.run_once(
-            **{
-                "CLIENT_SERVICE_TRANSPORT": "plain-http",
-                "CLIENT_SERVICE_ISSUER": around.issuer.url,
-                "CLIENT_SERVICE_API_URL": around.bank.url,
-                "CLIENT_SERVICE_ACCOUNT_PATH": ACCOUNT_PATH,
-                "CLIENT_SERVICE_VAULT_ENTRY": "odd",
-                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "",
-                **settings,
-            }
-        )
+        usual = {
+            "CLIENT_SERVICE_TRANSPORT": "plain-http",
+            "CLIENT_SERVICE_ISSUER": around.issuer.url,
+            "CLIENT_SERVICE_API_URL": around.bank.url,
+            "CLIENT_SERVICE_ACCOUNT_PATH": ACCOUNT_PATH,
+            "CLIENT_SERVICE_VAULT_ENTRY": ODD_ENTRY,
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "",
+        }
+        return self.run_once(around.ports, {**usual, **settings})
 
 
 def _handler_of(server: RecordingServer) -> type[BaseHTTPRequestHandler]:

@@ -3,9 +3,13 @@
 README.md explains each variable.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from joserfc.jwk import import_key
 
 from tests.conformance.http_exchange import get_json, send, well_known_url
 from tests.conformance.under_test import (
@@ -14,16 +18,20 @@ from tests.conformance.under_test import (
     OtherResource,
     ResourceServerUnderTest,
 )
-from tests.stack.issuer import OwnIssuer
+from tests.stack.issuer import OwnIssuer, SigningKey
+from tests.stack.signing_client import SigningClient
 
 PREFIX = "CONFORMANCE_"
 
 
-def given_authorization_server() -> AuthorizationServerUnderTest | None:
-    """Return the authorization server that `CONFORMANCE_ISSUER` names; None where it is unset."""
-    issuer = _value("ISSUER")
-    if issuer is None:
-        return None
+def an_authorization_server_is_given() -> bool:
+    """Tell whether `CONFORMANCE_ISSUER` names one."""
+    return _value("ISSUER") is not None
+
+
+def given_authorization_server() -> AuthorizationServerUnderTest:
+    """Return the authorization server that `CONFORMANCE_ISSUER` names."""
+    issuer = _required("ISSUER")
     client = _client("CLIENT")
     assert client is not None, "CONFORMANCE_CLIENT_ID and CONFORMANCE_CLIENT_SECRET are needed"
     return AuthorizationServerUnderTest(
@@ -37,6 +45,8 @@ def given_authorization_server() -> AuthorizationServerUnderTest | None:
         client_without_id_token=_client("NO_ID_TOKEN_CLIENT"),
         disabled_client=_client("DISABLED_CLIENT"),
         other_resource=_other_resource(),
+        signing_client=_signing_client(issuer),
+        resource_server=_client("RESOURCE_SERVER"),
     )
 
 
@@ -71,6 +81,15 @@ def _other_resource() -> OtherResource | None:
     if identifier is None or client is None:
         return None
     return OtherResource(identifier, tuple(_required("OTHER_SCOPES").split()), client)
+
+
+def _signing_client(issuer: str) -> SigningClient | None:
+    client_id, file = _value("SIGNING_CLIENT_ID"), _value("SIGNING_CLIENT_JWKS")
+    if client_id is None or file is None:
+        return None
+    jwks = json.loads(Path(file).read_text())["keys"]
+    keys = {jwk["kid"]: SigningKey(jwk["kid"], jwk["alg"], import_key(jwk)) for jwk in jwks}
+    return SigningClient(client_id, issuer, keys)
 
 
 def _client(name: str) -> Client | None:

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,18 +12,12 @@ from cryptography.fernet import Fernet
 from demo.processes import ROOT, Service
 from shared.identifiers import ACCOUNT_PATH, SCOPE_READ, SCOPE_WRITE
 from shared.settings import STATE_DIR_VARIABLE
-from tests.conformance.http_exchange import get_json
-from tests.conformance.under_test import (
-    AuthorizationServerUnderTest,
-    Client,
-    OtherResource,
-    ResourceServerUnderTest,
-)
+from tests.conformance.client_runs import ODD_CREDENTIALS, ODD_ENTRY, ClientUnderTest
+from tests.conformance.registration import authorization_server, do, registered_clients
+from tests.conformance.under_test import AuthorizationServerUnderTest, ResourceServerUnderTest
 from tests.stack.issuer import OwnIssuer
-from tests.stack.local_stack import LocalStack, free_ports, local_stack, register_client
+from tests.stack.local_stack import free_ports, local_stack
 
-OTHER_RESOURCE = "https://statements.example/api"
-OTHER_SCOPES = ("Statements",)
 OURS = ("AUTH_SERVER_", "RESOURCE_SERVER_", "CLIENT_SERVICE_", "OTEL_")
 
 
@@ -36,26 +29,14 @@ def local_authorization_server(folder: Path) -> Iterator[AuthorizationServerUnde
     key_file = folder / "secrets" / "auth_server_key_encryption_key"
     key_file.parent.mkdir(parents=True)
     key_file.write_bytes(Fernet.generate_key())
-    _do(stack, "migrate")
+    do(stack, "migrate")
     of_bank = ("--scope", SCOPE_READ, "--scope", SCOPE_WRITE, "--default")
-    _do(stack, "resources", "add", stack.bank_url, *of_bank)
-    _do(stack, "resources", "add", OTHER_RESOURCE, "--scope", OTHER_SCOPES[0])
+    do(stack, "resources", "add", stack.bank_url, *of_bank)
     try:
         service.start(_environment(folder, stack.demo.settings()))
-        clients = _registered_clients(stack)
+        clients = registered_clients(stack)
         service.wait_until_ready()
-        yield AuthorizationServerUnderTest(
-            issuer=stack.auth_url,
-            metadata=get_json(f"{stack.auth_url}/.well-known/openid-configuration"),
-            resource=stack.bank_url,
-            scopes=(SCOPE_READ, SCOPE_WRITE),
-            client=clients["full"],
-            issues_id_tokens=True,
-            narrow_client=clients["narrow"],
-            client_without_id_token=clients["plain"],
-            disabled_client=clients["disabled"],
-            other_resource=OtherResource(OTHER_RESOURCE, OTHER_SCOPES, clients["of-two"]),
-        )
+        yield authorization_server(stack, clients)
     finally:
         service.stop()
 
@@ -85,25 +66,13 @@ def local_resource_server(state: Path, **changes: str) -> Iterator[ResourceServe
             bank.stop()
 
 
-def _registered_clients(stack: LocalStack) -> dict[str, Client]:
-    """Register the clients, some at a time: each command is a process of its own."""
-    options = {
-        "full": (),
-        "narrow": ("--scope", SCOPE_READ),
-        "plain": ("--no-id-token",),
-        "disabled": (),
-        "of-two": ("--resource", stack.bank_url, "--resource", OTHER_RESOURCE),
-    }
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        made = pool.map(lambda name: register_client(stack, name, *options[name]), options)
-        clients = {one.client_id: Client(one.client_id, one.client_secret) for one in made}
-    _do(stack, "clients", "disable", "disabled")
-    return clients
-
-
-def _do(stack: LocalStack, *arguments: str) -> None:
-    result = stack.cli("auth_server", *arguments)
+def local_client_in(folder: Path) -> ClientUnderTest:
+    """Return our client with its database and its credentials, in ``folder``."""
+    stack = local_stack(folder)
+    result = stack.cli("client_service", "migrate")
     assert result.returncode == 0, result.stderr
+    stack.put_into_vault(ODD_ENTRY, ODD_CREDENTIALS)
+    return ClientUnderTest(lambda _ports, settings: stack.run_once(**settings))
 
 
 def _flask(environment: dict[str, str], *arguments: str) -> None:

@@ -1,6 +1,7 @@
 """RFC 6749 at the token endpoint, and RFC 7617 where HTTP Basic says more."""
 
 import re
+import secrets
 
 import pytest
 
@@ -22,6 +23,7 @@ ERROR_TEXT = re.compile(r"[\x20-\x21\x23-\x5B\x5D-\x7E]+")
 INVALID_CLIENT = (401, "invalid_client")
 INVALID_REQUEST = (400, "invalid_request")
 INVALID_SCOPE = (400, "invalid_scope")
+SLOWED_DOWN_WITHIN = 500
 
 
 def wrong(client: Client) -> Client:
@@ -93,6 +95,20 @@ def test_rfc6749_2_3_1_credentials_in_the_url_are_refused(
     answer = request_token(server, *parameters, query=query)
 
     assert refusal(answer) in {INVALID_REQUEST, INVALID_CLIENT}
+
+
+def test_rfc6749_2_3_1_wrong_secrets_are_slowed_down_and_right_ones_are_not(
+    server: AuthorizationServerUnderTest,
+) -> None:
+    guessed = Client(f"guessed-{secrets.token_hex(8)}", "a guess")  # of no other test
+
+    guesses = (request_token(server, client=guessed) for _ in range(SLOWED_DOWN_WITHIN))
+    slowed = next((answer for answer in guesses if answer.status == 429), None)
+
+    assert slowed is not None, f"{SLOWED_DOWN_WITHIN} wrong secrets were taken as they came"
+    assert int(slowed.header("Retry-After") or "0") > 0
+    assert slowed.members().keys() >= {"error"}
+    assert request_token(server, client=server.client).status == 200
 
 
 def test_rfc6749_2_3_two_mechanisms_in_one_request_are_refused(

@@ -110,7 +110,7 @@ def test_rfc7519_4_a_member_twice_further_in_is_refused_too(bank: ResourceServer
 
 def look_alikes(url: str) -> dict[str, Any]:
     """Return texts that a reader, a browser or a normalisation could take for ``url``."""
-    port = url.rpartition(":")[2]
+    port = url.rpartition(":")[2]  # or all but the scheme
     return {
         "Cyrillic": url.replace("o", "\u043e").replace("p", "\u0440"),
         "full width": url.replace("p", "\uff50"),
@@ -121,16 +121,15 @@ def look_alikes(url: str) -> dict[str, Any]:
         "byte order mark": f"\ufeff{url}",
         "combining dot": url.replace("t", "t\u0307"),
         "right to left": f"\u202e{url}",
-        "mathematical digit": url[:-1] + chr(0x1D7CE + int(url[-1])),
-        "full width digit": url[:-1] + chr(0xFF10 + int(url[-1])),
+        "full width end": url[:-1] + chr(0xFEE0 + ord(url[-1])),
         "NUL at the end": f"{url}\x00",
         "space before": f" {url}",
         "space behind": f"{url} ",
         "newline behind": f"{url}\n",
-        "percent encoding": f"{url[:-1]}%3{url[-1]}",
+        "percent encoding": f"{url[:-1]}%{ord(url[-1]):02x}",
         "scheme in capitals": url.replace("http", "HTTP"),
         "without a scheme": url.partition("://")[2],
-        "https": url.replace("http:", "https:"),
+        "another scheme": url.replace("http", "ftp", 1),
         "user before the host": url.replace("//", "//user@"),
         "our address as user": f"{url}@evil.example",
         "as the start of a host": f"{url}.evil.example",

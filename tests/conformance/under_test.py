@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.stack.issuer import OwnIssuer
+from tests.stack.signing_client import SigningClient
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,25 @@ class AuthorizationServerUnderTest:
     client_without_id_token: Client | None = None
     disabled_client: Client | None = None
     other_resource: OtherResource | None = None
+    signing_client: SigningClient | None = None
+    """Authenticates by `private_key_jwt`, with the algorithms of its keys."""
+    resource_server: Client | None = None
+    """May introspect the tokens of ``resource``."""
 
     @property
     def token_url(self) -> str:
         """The token endpoint, where the metadata has it."""
         return str(self.metadata["token_endpoint"])
+
+    @property
+    def introspection_url(self) -> str:
+        """The introspection endpoint, where the metadata has it."""
+        return str(self.metadata["introspection_endpoint"])
+
+    @property
+    def revocation_url(self) -> str:
+        """The revocation endpoint, where the metadata has it."""
+        return str(self.metadata["revocation_endpoint"])
 
     @property
     def jwks_url(self) -> str:

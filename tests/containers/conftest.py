@@ -3,7 +3,6 @@ from collections.abc import Callable, Iterator
 import docker
 import pytest
 
-from demo.compose import why_no_containers
 from tests.conftest import HEALED
 from tests.stack.container_stack import container_stack
 from tests.stack.fragile_containers import FragileContainers
@@ -21,11 +20,10 @@ Healed = Callable[[float], None]
 
 
 @pytest.fixture(scope="session")
-def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FragileContainers]:
+def fragile(
+    containers_can_run: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FragileContainers]:
     """A system of its own: its tests break it, and leave it whole."""
-    problem = why_no_containers()
-    if problem:
-        pytest.skip(f"the system cannot run in containers: {problem}")
     folder = tmp_path_factory.mktemp("a fragile stack of containers")
     with container_stack(folder, SETTINGS) as stack:
         engine = docker.from_env()

@@ -19,7 +19,9 @@ from client_service.vault_credentials import VaultCredentials
 from shared.settings import VaultSettings
 from shared.vault import (
     EntryNotFoundError,
+    EntryVersion,
     Vault,
+    VaultConflictError,
     VaultForbiddenError,
     VaultLoginRefusedError,
     VaultSealedError,
@@ -38,6 +40,7 @@ OLD = {"client_id": "bank-reconciler", "client_secret": "old"}
 NEW = {"client_id": "bank-reconciler", "client_secret": "new"}
 POLICY = """
 path "secret/data/bank" { capabilities = ["create", "update", "read"] }
+path "secret/metadata/bank" { capabilities = ["read"] }
 path "secret/data/read-only" { capabilities = ["read"] }
 """
 ROLE_ID, SECRET_ID = SecretStr("role-of-the-tests"), SecretStr("s3cret-id-of-the-tests")
@@ -200,6 +203,42 @@ def test_an_entry_whose_newest_version_was_deleted_is_missing(
 
     with pytest.raises(EntryNotFoundError, match="no entry secret/bank"):
         vault.read("bank")
+
+
+def test_the_newest_version_is_told_whatever_became_of_it(openbao: OpenBao, vault: Vault) -> None:
+    told = [vault.version("bank")]
+    vault.write("bank", OLD)
+    told.append(vault.version("bank"))
+    openbao.ask("DELETE", "secret/data/bank")
+    told.append(vault.version("bank"))
+    vault.write("bank", NEW, expected_version=1)
+    openbao.ask("PUT", "secret/destroy/bank", {"versions": [2]})
+    told.append(vault.version("bank"))
+
+    assert told == [
+        EntryVersion(0, is_readable=False),
+        EntryVersion(1, is_readable=True),
+        EntryVersion(1, is_readable=False),
+        EntryVersion(2, is_readable=False),
+    ]
+
+
+def test_a_version_that_will_be_deleted_one_day_can_be_read(openbao: OpenBao, vault: Vault) -> None:
+    openbao.ask("POST", "secret/metadata/bank", {"delete_version_after": "1h"})
+    vault.write("bank", OLD)
+
+    assert vault.version("bank") == EntryVersion(1, is_readable=True)
+
+
+@pytest.mark.parametrize("expected", [0, 2])
+def test_a_write_over_another_version_than_the_expected_is_a_conflict(
+    vault: Vault, expected: int
+) -> None:
+    vault.write("bank", OLD, expected_version=0)
+
+    with pytest.raises(VaultConflictError, match=f"is at version 1, not {expected}"):
+        vault.write("bank", NEW, expected_version=expected)
+    assert vault.read("bank") == OLD
 
 
 def test_what_the_policy_does_not_allow_is_said_to_be_forbidden(vault: Vault) -> None:

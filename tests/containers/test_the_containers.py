@@ -1,8 +1,13 @@
 """What only containers can show: who runs as whom, who reaches whom, and where no secret lies."""
 
 import json
+import os
 import secrets
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +15,20 @@ import docker
 import pytest
 from docker.models.containers import Container
 
+from demo.compose import added_bytes
 from demo.container_secrets import make_secrets
 from demo.container_stack import ContainerStack as DemoStack
 from demo.local_stack import Ports
+from demo.processes import ROOT
+from demo.remembered import remember
 from shared.identifiers import DEMO_CLIENT
+from shared.settings import STATE_DIR_VARIABLE
 from tests.stack.container_stack import ContainerStack
 from tests.stack.local_stack import free_ports
 
 SERVICES = ["auth-server", "resource-server", "client-service"]
 ALL = [*SERVICES, "postgres", "openbao"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PROJECT_LABEL = "com.docker.compose.project"
 
 FIRST_PROCESS = """
@@ -41,6 +51,14 @@ ENVIRONMENTS = """
 import json, pathlib
 files = pathlib.Path("/proc").glob("[0-9]*/environ")
 print(json.dumps({file.parent.name: file.read_text() for file in files}))
+"""
+LEFT_OVER = """
+import json, pathlib, shutil
+venv = pathlib.Path("/opt/venv")
+installers = [str(path) for path in venv.rglob("*") if path.name in {"pip", "setuptools", "wheel"}]
+compilers = [name for name in ("cc", "gcc", "g++", "ld") if shutil.which(name)]
+sources = [str(path) for path in venv.rglob("*") if path.suffix in {".c", ".h", ".pyx"}]
+print(json.dumps(installers + compilers + sources))
 """
 RESOLVE = """
 import json, socket
@@ -161,6 +179,34 @@ def test_an_image_holds_the_code_of_its_service_alone(
 
 
 @pytest.mark.parametrize("name", SERVICES)
+def test_an_image_adds_at_most_90_mb_to_its_base(
+    containers: dict[str, Container], name: str
+) -> None:
+    added = added_bytes(containers[name].image.tags[0])
+
+    assert 1_000_000 < added <= 90_000_000
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_image_says_what_it_is(containers: dict[str, Container], name: str) -> None:
+    labels = containers[name].image.labels
+
+    told = {key.removeprefix("org.opencontainers.image."): text for key, text in labels.items()}
+    assert told["title"] == name
+    assert told["version"] == PROJECT["version"]
+    assert told["licenses"] == PROJECT["license"]
+    assert told["base.name"] == "docker.io/library/python:3.13-slim"
+    assert len(told["description"]) > 20
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_an_image_brings_no_installer_compiler_or_source_in_c(
+    containers: dict[str, Container], name: str
+) -> None:
+    assert said_in(containers[name], LEFT_OVER) == []
+
+
+@pytest.mark.parametrize("name", SERVICES)
 def test_no_process_of_a_service_has_a_secret_in_its_environment(
     containers: dict[str, Container], secret_texts: dict[str, str], name: str
 ) -> None:
@@ -195,6 +241,32 @@ def test_no_log_holds_a_secret_but_the_dev_vaults_own(
     assert "bank-reconciler" in logs
     assert held_in(logs, secret_texts) == []
     assert held_in(log_of_the_vault, secret_texts) == ["openbao.env"]
+
+
+def test_a_secret_is_rotated_by_make_cli_and_the_client_goes_on(
+    stack_of_containers: ContainerStack,
+) -> None:
+    demo = stack_of_containers.demo
+    remember(demo.state, "docker", asdict(demo.ports), demo.project)
+    before = stack_of_containers.read_from_vault(DEMO_CLIENT)
+
+    result = subprocess.run(
+        [sys.executable, "-m", "demo", "cli", "auth_server",
+         f"secrets rotate {DEMO_CLIENT} --to-vault {DEMO_CLIENT} --json"],
+        cwd=ROOT,
+        env=os.environ | {STATE_DIR_VARIABLE: str(demo.state)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )  # fmt: skip
+
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["old_state"] == "live"
+    after = stack_of_containers.read_from_vault(DEMO_CLIENT)
+    assert after["client_secret"] != before["client_secret"]
+    assert stack_of_containers.run_once().error is None
 
 
 def test_the_bank_can_neither_resolve_nor_reach_the_vault(containers: dict[str, Container]) -> None:
@@ -255,8 +327,8 @@ def test_docker_compose_down_with_volumes_leaves_nothing_behind(
     mounts = [mount for container in containers for mount in container.attrs["Mounts"]]
     volumes = {mount["Name"] for mount in mounts if mount["Type"] == "volume"}
     assert len(containers) == 10
+    assert volumes == {f"{another_project.project}_databases"}  # a `down` leaves no other one
     assert len(engine.networks.list(filters=label)) == 3
-    assert f"{another_project.project}_databases" in volumes
 
     another_project.compose.do("down", "--volumes")
 

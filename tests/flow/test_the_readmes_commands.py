@@ -14,6 +14,7 @@ import pytest
 
 from shared.arrows import Arrow
 from shared.settings import STATE_DIR_VARIABLE
+from tests.stack.container_stack import ContainerStack
 from tests.stack.local_stack import LocalStack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +34,18 @@ COMMANDS = [
 ]
 
 
-def run(stack: LocalStack, command: str) -> subprocess.CompletedProcess[str]:
+OwnSystem = LocalStack | ContainerStack
+
+
+@pytest.fixture(params=["local", "docker"])
+def own_system(request: pytest.FixtureRequest) -> OwnSystem:
+    """A running system of either kind, which `make` commands reach by its state folder."""
+    fixture = {"local": "own_stack", "docker": "own_containers"}[request.param]
+    system: OwnSystem = request.getfixturevalue(fixture)
+    return system
+
+
+def run(stack: OwnSystem, command: str) -> subprocess.CompletedProcess[str]:
     ports = stack.demo.ports
     for shown, own in (
         (9000, ports.auth_server),
@@ -54,6 +66,14 @@ def run(stack: LocalStack, command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def first_processes(system: OwnSystem) -> list[str]:
+    """Return what tells the first process of each service from one that was started later."""
+    if isinstance(system, LocalStack):
+        return [service.pid_file.read_text() for service in system.demo.services]
+    names = [service.container for service in system.demo.services]
+    return system.demo.compose.do("ps", "--quiet", *names).split()
+
+
 def told_arrows(narration: str) -> list[int]:
     return [int(number) for number in re.findall(r"^  (\d)  ", narration, re.MULTILINE)]
 
@@ -68,33 +88,33 @@ def test_the_readme_shows_commands_to_start_to_test_and_to_call() -> None:
     [command for command in COMMANDS if command not in NOT_RUN_HERE and "my-client" not in command],
 )
 def test_a_command_of_the_readme_works_as_it_stands_there(
-    own_stack: LocalStack, command: str
+    own_system: OwnSystem, command: str
 ) -> None:
     command = command.replace("curl -s", "curl -s --fail")
 
-    result = run(own_stack, command)
+    result = run(own_system, command)
 
     assert result.returncode == 0, result.stderr
     if command.startswith("curl"):
         assert isinstance(json.loads(result.stdout), dict)
 
 
-def test_make_up_tells_the_five_arrows(own_stack: LocalStack) -> None:
-    processes = [service.pid_file.read_text() for service in own_stack.demo.services]
+def test_make_up_tells_the_five_arrows(own_system: OwnSystem) -> None:
+    processes = first_processes(own_system)
 
-    told = run(own_stack, "make up").stdout
+    told = run(own_system, "make up").stdout
 
     assert told_arrows(told) == [arrow.number for arrow in Arrow]
-    assert own_stack.read_from_vault("bank-reconciler")["client_secret"] not in told
-    assert [service.pid_file.read_text() for service in own_stack.demo.services] == processes
+    assert own_system.read_from_vault("bank-reconciler")["client_secret"] not in told
+    assert first_processes(own_system) == processes
 
 
 def test_with_the_bank_stopped_make_run_tells_that_arrows_4_and_5_are_missing(
-    own_stack: LocalStack,
+    own_system: OwnSystem,
 ) -> None:
-    with_bank = run(own_stack, "make run")
-    run(own_stack, "make stop SERVICE=resource_server")
-    without_bank = run(own_stack, "make run")
+    with_bank = run(own_system, "make run")
+    run(own_system, "make stop SERVICE=resource_server")
+    without_bank = run(own_system, "make run")
 
     assert (with_bank.returncode, told_arrows(with_bank.stdout)[-1]) == (0, 5)
     assert without_bank.returncode != 0
@@ -113,12 +133,12 @@ def test_of_two_starts_at_once_one_goes_on_and_one_says_so(own_stack: LocalStack
 
 
 def test_a_client_that_the_readme_registers_gets_the_answer_that_it_names(
-    own_stack: LocalStack,
+    own_system: OwnSystem,
 ) -> None:
     register, ask = (command for command in COMMANDS if "my-client" in command)
-    secret = json.loads(run(own_stack, register).stdout)["client_secret"]
+    secret = json.loads(run(own_system, register).stdout)["client_secret"]
 
-    answer = json.loads(run(own_stack, ask.replace("SECRET", secret)).stdout)
+    answer = json.loads(run(own_system, ask.replace("SECRET", secret)).stdout)
 
     assert (answer["expires_in"], answer["token_type"]) == (300, "Bearer")
     assert answer["scope"] == "openid Read Write"

@@ -68,8 +68,11 @@ class Stack(Protocol):
         """Run the client's job once, in a process of its own, with these settings changed."""
         ...
 
-    def cli(self, service: str, *arguments: str) -> CompletedProcess[str]:
-        """Run `flask --app SERVICE.app ARGUMENTS` where the service runs."""
+    def cli(self, service: str, *arguments: str, given: str | None = None) -> CompletedProcess[str]:
+        """Run `flask --app SERVICE.app ARGUMENTS` where the service runs.
+
+        ``given`` is what it reads on standard input.
+        """
         ...
 
     def put_into_vault(self, entry: str, fields: Mapping[str, str]) -> None:

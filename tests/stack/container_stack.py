@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from testcontainers.compose import DockerCompose
 
-from demo.container_secrets import make_secrets
+from demo.container_secrets import MARK, make_secrets
 from demo.container_stack import ContainerStack as DemoStack
 from demo.local_stack import Ports
 from demo.processes import ROOT
@@ -68,9 +68,9 @@ class ContainerStack:
         run = self.demo.run_once(settings)
         return Run(run.report, run.events)
 
-    def cli(self, service: str, *arguments: str) -> CompletedProcess[str]:
+    def cli(self, service: str, *arguments: str, given: str | None = None) -> CompletedProcess[str]:
         """Run `flask --app SERVICE.app ARGUMENTS` in the container of the service."""
-        return self.demo.flask(service, *arguments)
+        return self.demo.flask(service, *arguments, given=given)
 
     def put_into_vault(self, entry: str, fields: Mapping[str, str]) -> None:
         """Write an entry, and let the client service read it beside those that it could read."""
@@ -93,7 +93,8 @@ class ContainerStack:
 
     def secrets(self) -> dict[str, str]:
         """Return what Compose mounts as secrets, by the name of its file."""
-        files = self.demo.secrets_folder.iterdir()
+        folder = self.demo.secrets_folder
+        files = (file for file in folder.iterdir() if file.name != MARK)
         texts = {file.name: file.read_text().strip() for file in files}
         return {name: text.removeprefix("BAO_DEV_ROOT_TOKEN_ID=") for name, text in texts.items()}
 
@@ -127,8 +128,7 @@ def container_stack(
             compose.wait_for(f"{service.url}/readyz")
         yield ContainerStack(demo)
     finally:
-        with _environment(values):
-            compose.stop()
+        demo.delete()
 
 
 def _settings_file(folder: Path, settings: Mapping[str, Mapping[str, str]] | None) -> list[str]:

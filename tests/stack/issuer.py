@@ -30,7 +30,13 @@ METADATA_PATH = "/.well-known/openid-configuration"
 OAUTH_METADATA_PATH = "/.well-known/oauth-authorization-server"
 JWKS_PATH = "/jwks"
 
-ABSENT: Any = object()
+
+class _Absent:
+    def __repr__(self) -> str:  # it stands in the ids of tests, which every process has to agree on
+        return "ABSENT"
+
+
+ABSENT: Any = _Absent()
 """As the value of a header or claim in `OwnIssuer.token`: leave it out."""
 
 _SIGNERS = JWSRegistry(algorithms=["RS256", "PS256", "ES256", "Ed25519"])
@@ -175,8 +181,8 @@ class OwnIssuer:
         ``signature`` replaces the signature.
         """
         return self.signed(
-            _json(_changed(self.header(kid), header)),
-            _json(_changed(self.claims(), claims)),
+            _json(changed(self.header(kid), header)),
+            _json(changed(self.claims(), claims)),
             kid,
             signature,
         )
@@ -246,7 +252,8 @@ def _generated(algorithm: str) -> Key:
     return OKPKey.generate_key("Ed25519")
 
 
-def _changed(members: dict[str, Any], changes: Mapping[str, Any] | None) -> dict[str, Any]:
+def changed(members: dict[str, Any], changes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return ``members`` with ``changes``; `ABSENT` leaves a member out."""
     changed = {**members, **(changes or {})}
     return {name: value for name, value in changed.items() if value is not ABSENT}
 

@@ -41,14 +41,19 @@ class LocalStack:
         """Base URL of the client service."""
         return self.demo.client_service.url
 
+    @property
+    def metrics_url(self) -> str:
+        """Where the authorization server shows its metrics, if the stack was told an address."""
+        return f"http://{self.demo.more_settings['AUTH_SERVER_METRICS_BIND']}/metrics"
+
     def run_once(self, **settings: str) -> Run:
         """Run the client's job once, in a process of its own, with these settings changed."""
         run = self.demo.run_once(settings)
         return Run(run.report, run.events)
 
-    def cli(self, service: str, *arguments: str) -> CompletedProcess[str]:
+    def cli(self, service: str, *arguments: str, given: str | None = None) -> CompletedProcess[str]:
         """Run `flask --app SERVICE.app ARGUMENTS` with the stack's settings."""
-        return self.demo.flask(service, *arguments)
+        return self.demo.flask(service, *arguments, given=given)
 
     def put_into_vault(self, entry: str, fields: Mapping[str, str]) -> None:
         """Write an entry that the client service can read."""

@@ -1,6 +1,7 @@
 """A running authorization server, as the tests of this folder ask it."""
 
 import base64
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,3 +83,14 @@ def settings_for(path: Path, **settings: object) -> AuthServerSettings:
         "transport": "plain-http",
     }
     return AuthServerSettings(**{**values, **settings})  # type: ignore[arg-type]
+
+
+def object_of(server: Running, *arguments: str, given: bytes | None = None) -> Any:
+    result = server.command(*arguments, "--json", given=given)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def error_of(server: Running, *arguments: str) -> tuple[int, str]:
+    result = server.command(*arguments)
+    return result.exit_code, result.stderr.strip().splitlines()[-1]

@@ -39,6 +39,8 @@ def test_it_lists_no_endpoint_that_is_not_described(server: Running) -> None:
         "/livez",
         "/readyz",
         "/oidc/token",
+        "/oidc/introspect",
+        "/oidc/revoke",
         "/oidc/jwks",
         "/.well-known/oauth-authorization-server",
         "/.well-known/openid-configuration",

@@ -1,7 +1,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -9,18 +8,7 @@ from joserfc.jwk import OKPKey
 from pydantic import SecretStr
 
 from shared.vault import DirectoryVault
-from tests.unit.auth_server.running import BANK, LEDGER, Running
-
-
-def object_of(server: Running, *arguments: str, given: bytes | None = None) -> Any:
-    result = server.command(*arguments, "--json", given=given)
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def error_of(server: Running, *arguments: str) -> tuple[int, str]:
-    result = server.command(*arguments)
-    return result.exit_code, result.stderr.strip().splitlines()[-1]
+from tests.unit.auth_server.running import BANK, LEDGER, Running, error_of, object_of
 
 
 def test_a_new_client_is_printed_with_its_credentials_once(server: Running) -> None:
@@ -44,8 +32,55 @@ def test_a_client_may_be_of_another_resource(server: Running) -> None:
     assert made["scopes"] == {LEDGER: ["Append", "Read"]}
 
 
+def test_a_resource_server_is_registered_with_the_resource_that_it_introspects(
+    server: Running,
+) -> None:
+    made = object_of(server, "clients", "add", "bank", "--introspects", BANK)
+    shown = object_of(server, "clients", "show", "bank")
+    assert made["introspects"] == shown["introspects"] == BANK
+    assert (made["scopes"], list(made)[:2]) == ({}, ["client_id", "client_secret"])
+
+
+@pytest.mark.parametrize(
+    ("options", "scopes"),
+    [
+        (["--scope", "Read"], {BANK: ["Read"]}),
+        (["--resource", LEDGER], {LEDGER: ["Append", "Read"]}),
+    ],
+    ids=["scope", "resource"],
+)  # fmt: skip
+def test_a_resource_server_has_the_scopes_that_are_named(
+    server: Running, options: list[str], scopes: dict[str, list[str]]
+) -> None:
+    made = object_of(server, "clients", "add", "bank", "--introspects", BANK, *options)
+    assert made["scopes"] == scopes
+
+
+def test_a_client_that_is_no_resource_server_introspects_nothing(server: Running) -> None:
+    assert object_of(server, "clients", "show", "worker")["introspects"] is None
+
+
+@pytest.mark.parametrize("uri", ["https://unknown.example", "no URI", "a:\x00"])
+def test_what_is_introspected_has_to_be_registered(server: Running, uri: str) -> None:
+    code, error = error_of(server, "clients", "add", "bank", "--introspects", uri)
+    assert (code, error) == (
+        1,
+        f"Error: no resource {uri!r} is registered: see `resources list`",
+    )
+
+
+def test_a_resource_servers_credentials_can_go_into_the_vault(
+    server: Running, state_dir: Path
+) -> None:
+    object_of(server, "clients", "add", "bank", "--introspects", BANK, "--to-vault", "bank")
+    entry = DirectoryVault(state_dir / "vault").read("bank")
+    header = server.basic(entry["client_id"], entry["client_secret"])
+    answer = server.post("token=x", authorization=header, path="/oidc/introspect")
+    assert answer.get_json() == {"active": False}
+
+
 def test_the_end_of_a_secret_is_an_option(server: Running) -> None:
-    made = object_of(server, "clients", "add", "cron", "--lifetime-days", "30")
+    made = object_of(server, "clients", "add", "cron", "--secret-lifetime-days", "30")
     assert made["client_secret_expires_at"] == int(server.clock.time) + 30 * 86400
 
 
@@ -60,13 +95,22 @@ def test_credentials_for_the_vault_are_printed_nowhere(server: Running, state_di
 
 
 def test_a_vault_that_can_not_be_written_says_what_to_do(server: Running, state_dir: Path) -> None:
-    (state_dir / "vault").write_text("no folder")
+    lock = state_dir / "vault" / "entry" / "..lock"
+    lock.mkdir(parents=True)  # a folder where the lock should be: no writer gets in
     code, line = error_of(server, "clients", "add", "cron", "--to-vault", "entry")
     assert (code, "secrets add cron --to-vault entry" in line) == (1, True)
-    (state_dir / "vault").unlink()
+    lock.rmdir()
     assert object_of(server, "secrets", "add", "cron", "--to-vault", "entry")["client_id"] == "cron"
     states = [row["state"] for row in object_of(server, "secrets", "list", "cron")]
     assert sorted(states) == ["live", "revoked"]
+
+
+def test_where_the_vault_can_not_be_asked_no_client_is_registered(
+    server: Running, state_dir: Path
+) -> None:
+    (state_dir / "vault").write_text("no folder")
+    assert error_of(server, "clients", "add", "cron", "--to-vault", "entry")[0] == 1
+    assert len(object_of(server, "clients", "list")) == 1
 
 
 @pytest.mark.parametrize(
@@ -142,12 +186,13 @@ def test_a_third_secret_is_refused_with_what_to_do(server: Running) -> None:
     assert (code, "secrets revoke worker" in line) == (1, True)
 
 
-def test_secrets_are_listed_with_their_states(server: Running) -> None:
+def test_secrets_are_listed_with_their_states(server: Running, state_dir: Path) -> None:
     first = object_of(server, "secrets", "list", "worker")[0]["secret_id"]
-    object_of(server, "secrets", "add", "worker", "--lifetime-days", "1")
+    object_of(server, "secrets", "add", "worker", "--secret-lifetime-days", "1")
     object_of(server, "secrets", "revoke", "worker", first)
     server.clock.time += 86400
-    server.parts.registry.secrets.add("worker", delivered=False)
+    (state_dir / "vault" / "entry" / "..lock").mkdir(parents=True)
+    server.command("secrets", "add", "worker", "--to-vault", "entry")
     states = [row["state"] for row in object_of(server, "secrets", "list", "worker")]
     assert sorted(states) == ["expired", "revoked", "undelivered"]
 

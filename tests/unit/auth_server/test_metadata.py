@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import pytest
 
+from auth_server.client_authentication import ASSERTION_ALGORITHMS, METHODS
 from tests.unit.auth_server.running import Running
 
 OPENID = "/.well-known/openid-configuration"
@@ -16,7 +17,24 @@ def test_the_oauth_document_has_its_members_and_no_response_types(server: Runnin
         "jwks_uri": "http://localhost:9000/oidc/jwks",
         "scopes_supported": ["openid", "Read", "Write", "Append"],
         "grant_types_supported": ["client_credentials"],
-        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "token_endpoint_auth_methods_supported": [
+            "client_secret_basic",
+            "client_secret_post",
+            "private_key_jwt",
+        ],
+        "token_endpoint_auth_signing_alg_values_supported": [
+            "RS256",
+            "PS256",
+            "ES256",
+            "Ed25519",
+            "EdDSA",
+        ],
+        "introspection_endpoint": "http://localhost:9000/oidc/introspect",
+        "introspection_endpoint_auth_methods_supported": list(METHODS),
+        "introspection_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
+        "revocation_endpoint": "http://localhost:9000/oidc/revoke",
+        "revocation_endpoint_auth_methods_supported": list(METHODS),
+        "revocation_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
     }
 
 

@@ -1,4 +1,3 @@
-import re
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from auth_server.registry import (
     NewSecret,
     Registry,
     RegistryError,
+    VaultPlace,
     is_live,
     new_secret,
     secret_hash,
@@ -42,14 +42,6 @@ def registry(empty_database: Database, clock: Clock) -> Registry:
 def add(registry: Registry, client_id: str = "worker", **more: object) -> NewSecret:
     values = {"authentication_method": "client_secret_basic", "may_have_id_token": True}
     return registry.clients.add(client_id, **{**values, **more})  # type: ignore[arg-type]
-
-
-def test_a_secret_has_a_prefix_a_checksum_and_no_other_characters() -> None:
-    assert re.fullmatch(r"ccs_[A-Za-z0-9_-]{43}[A-Za-z0-9]{6}", new_secret())
-
-
-def test_two_secrets_differ() -> None:
-    assert new_secret() != new_secret()
 
 
 def test_a_client_without_named_scopes_has_all_of_the_default_resource(
@@ -123,7 +115,7 @@ def test_an_unknown_scope_is_refused_with_those_there_are(registry: Registry) ->
 def test_a_client_that_was_refused_is_not_registered(registry: Registry) -> None:
     with pytest.raises(RegistryError):
         add(registry, scopes=["Admin"])
-    assert registry.clients.all() == []
+    assert list(registry.clients.each()) == []
 
 
 def test_an_unknown_resource_is_refused(registry: Registry) -> None:
@@ -141,7 +133,7 @@ def test_a_disabled_client_keeps_its_first_time(registry: Registry, clock: Clock
     registry.clients.disable("worker")
     clock.time += 50
     registry.clients.disable("worker")
-    assert registry.clients.all()[0].disabled_at == 1000
+    assert next(registry.clients.each()).disabled_at == 1000
     assert registry.clients.get("worker").is_disabled is True
 
 
@@ -177,25 +169,58 @@ def test_a_revoked_secret_makes_room_and_is_found_no_more(registry: Registry) ->
     assert registry.secrets.add("worker").client_id == "worker"
 
 
-def test_a_secret_that_never_reached_the_vault_ends_with_the_next(registry: Registry) -> None:
-    lost = add(registry, delivered=False)
+def test_a_secret_on_its_way_into_the_vault_is_one_of_the_two(registry: Registry) -> None:
+    add(registry, place=VaultPlace("entry", 1))
     registry.secrets.add("worker")
-    states = {one.secret_id: one.revoked_at for one in registry.secrets.all_of("worker")}
-    assert states[lost.secret_id] == 1000
+    with pytest.raises(RegistryError, match="secrets rotate worker --to-vault entry"):
+        registry.secrets.add("worker")
 
 
-def test_a_delivered_secret_lives_on_beside_the_next(registry: Registry) -> None:
-    first = add(registry, delivered=False)
-    registry.secrets.mark_delivered(first.secret_id)
+def test_a_third_is_refused_with_when_one_of_the_two_ends(registry: Registry) -> None:
+    add(registry, expires_at=86400)
     registry.secrets.add("worker")
-    assert [one.revoked_at for one in registry.secrets.all_of("worker")] == [None, None]
+    with pytest.raises(RegistryError, match=r"wait until 1970-01-02T00:00:00\+00:00"):
+        registry.secrets.add("worker")
 
 
-def test_a_secret_that_ended_meanwhile_can_not_be_marked_as_delivered(registry: Registry) -> None:
-    lost = add(registry, delivered=False)
-    registry.secrets.add("worker")
-    with pytest.raises(RegistryError, match="ended by another command"):
-        registry.secrets.mark_delivered(lost.secret_id)
+def test_an_ended_secret_costs_a_token_request_nothing(registry: Registry, clock: Clock) -> None:
+    add(registry, expires_at=1010)
+    last = registry.secrets.add("worker")
+    clock.time = 1010
+    found = registry.find_client("worker")
+    assert found is not None
+    assert [one.secret_id for one in found.secrets] == [last.secret_id]
+
+
+def test_secrets_that_end_soon_are_found_by_their_end(registry: Registry, clock: Clock) -> None:
+    for name, end in (("late", 1500), ("soon", 1200), ("far", 9000), ("never", None)):
+        add(registry, name, expires_at=end)
+    assert [one.client_id for one in registry.secrets.ending_before(1501)] == ["soon", "late"]
+    clock.time = 1200
+    assert [one.client_id for one in registry.secrets.ending_before(1501)] == ["late"]
+
+
+def test_the_end_of_an_old_secret_beside_a_new_one_is_none_to_warn_of(registry: Registry) -> None:
+    add(registry, expires_at=1200)
+    registry.secrets.add("worker", expires_at=9000)
+    assert registry.secrets.ending_before(1501) == []
+    assert len(registry.secrets.ending_before(9001)) == 2
+
+
+def test_nobody_is_warned_of_secrets_that_are_no_use(registry: Registry) -> None:
+    revoked = add(registry, expires_at=1200)
+    registry.secrets.revoke("worker", revoked.secret_id)
+    add(registry, "gone", expires_at=1200)
+    registry.clients.disable("gone")
+    assert registry.secrets.ending_before(1501) == []
+
+
+def test_a_secret_that_was_found_somewhere_has_an_owner(registry: Registry) -> None:
+    made = add(registry)
+    found = registry.secrets.find(made.secret)
+    assert found is not None
+    assert (found.client_id, found.secret_id) == ("worker", made.secret_id)
+    assert registry.secrets.find(new_secret()) is None
 
 
 @pytest.mark.parametrize("secret_id", ["unknown", "a\x00b"])

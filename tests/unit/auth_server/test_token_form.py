@@ -1,9 +1,12 @@
 import io
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 import pytest
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
 from flask import Request
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.test import EnvironBuilder
 
@@ -31,6 +34,23 @@ def chunked(body: bytes, limit: int) -> Request:
 
 def test_parameters_are_decoded_as_a_form() -> None:
     assert form(GRANT + b"&scope=Read+Write%C3%A9").parameters["scope"] == "Read Writeé"
+
+
+def test_of_another_endpoint_another_parameter_is_required() -> None:
+    builder = EnvironBuilder("/", method="POST", data=b"token=a", content_type=FORM)
+    form_of_token = token_form(Request(builder.get_environ()), required="token")
+    assert form_of_token.parameters == {"token": "a"}
+    with pytest.raises(InvalidRequestError, match="grant_type is missing"):
+        form(b"token=a")
+
+
+@pytest.mark.parametrize("query", ["token=a", "client_secret=a"])
+def test_what_is_required_of_another_endpoint_may_not_stand_in_the_url(query: str) -> None:
+    builder = EnvironBuilder(
+        "/", method="POST", data=b"token=a", query_string=query, content_type=FORM
+    )
+    with pytest.raises(InvalidRequestError, match="in the URL"):
+        token_form(Request(builder.get_environ()), required="token")
 
 
 def test_an_empty_parameter_counts_as_omitted() -> None:
@@ -109,3 +129,40 @@ def test_what_is_not_form_encoded_utf8_is_a_value_error(text: bytes) -> None:
 def test_a_form_shows_no_parameter_in_its_repr() -> None:
     shown = repr(TokenForm({"client_secret": "hidden"}, (), "Basic hidden"))
     assert "hidden" not in shown
+
+
+VALUES = st.text(min_size=1, max_size=20)
+FORM_NAMES = st.text(min_size=1).filter(lambda name: name not in {"grant_type", "resource"})
+
+
+@settings(deadline=None)
+@given(
+    pairs=st.dictionaries(FORM_NAMES, st.text(min_size=1)), resources=st.lists(st.text(min_size=1))
+)
+def test_whatever_a_client_encodes_as_a_form_is_what_is_read(
+    pairs: dict[str, str], resources: list[str]
+) -> None:
+    body = urlencode([*pairs.items(), *(("resource", uri) for uri in resources)])
+    read = form(GRANT + (f"&{body}" if body else "").encode())
+    assert read.parameters == {"grant_type": "client_credentials", **pairs}
+    assert read.resources == tuple(resources)
+
+
+@settings(deadline=None)
+@given(octets=st.binary() | st.text(alphabet="&=%+;0aF\xff ").map(str.encode))
+def test_whatever_octets_a_body_has_it_is_read_or_an_invalid_request(octets: bytes) -> None:
+    try:
+        read = form(GRANT + b"&" + octets)
+    except InvalidRequestError:
+        return
+    pieces = [one.partition(b"=") for one in octets.split(b"&")]
+    names = {form_decoded(name) for name, _, value in pieces if value} - {"resource"}
+    assert set(read.parameters) == {"grant_type", *names}
+    assert "" not in read.parameters.values()
+
+
+@settings(deadline=None)
+@given(name=FORM_NAMES, first=st.text(min_size=1), second=st.text(min_size=1))
+def test_whatever_is_repeated_is_refused(name: str, first: str, second: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        form(GRANT + b"&" + urlencode([(name, first), (name, second)]).encode())

@@ -1,16 +1,19 @@
+import re
 import stat
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 
-from demo.container_secrets import make_secrets
+from demo.container_secrets import MARK, make_secrets
 
-COMPOSE_FILE = (Path(__file__).resolve().parents[3] / "docker-compose.yml").read_text()
+COMPOSE_FILE = Path(__file__).resolve().parents[3] / "docker-compose.yml"
 
 
 def texts(folder: Path) -> dict[str, str]:
-    return {file.name: file.read_text().strip() for file in folder.iterdir()}
+    """Return the secrets in ``folder`` by the names of their files."""
+    files = (file for file in folder.iterdir() if file.name != MARK)
+    return {file.name: file.read_text().strip() for file in files}
 
 
 def mode(path: Path) -> int:
@@ -20,11 +23,9 @@ def mode(path: Path) -> int:
 def test_every_file_that_the_compose_file_names_is_made(tmp_path: Path) -> None:
     make_secrets(tmp_path / "secrets")
 
-    named = {
-        part.partition('"')[0]
-        for part in COMPOSE_FILE.split("${COMPOSE_SECRETS:-.local/compose-secrets}/")[1:]
-    }
-    assert set(texts(tmp_path / "secrets")) == named
+    named = set(re.findall(r"compose-secrets\}/([\w.=-]+)", COMPOSE_FILE.read_text()))
+    assert len(named) == 11
+    assert {file.name for file in (tmp_path / "secrets").iterdir()} == named
 
 
 def test_the_folder_is_closed_to_others_and_a_containers_user_can_read_the_files(

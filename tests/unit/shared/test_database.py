@@ -91,6 +91,34 @@ def test_two_writers_that_read_first_take_turns(database: Database, migrations: 
     assert value_in(database) == 2
 
 
+def test_what_is_better_left_undone_is_not_waited_for(database: Database, migrations: Path) -> None:
+    migrate(database, migrations)
+
+    def add_one_if_free() -> None:
+        with database.writing_if_free() as session:
+            session.execute(text("UPDATE counter SET value = value + 1"))
+
+    with database.writing() as session:
+        session.execute(text("UPDATE counter SET value = 5"))
+        with pytest.raises(OperationalError, match="locked"):
+            add_one_if_free()
+    add_one_if_free()
+
+    assert value_in(database) == 6
+
+
+def test_after_an_impatient_writer_the_next_one_waits_as_ever(
+    database: Database, migrations: Path
+) -> None:
+    migrate(database, migrations)
+    with database.writing_if_free() as session:
+        impatient = session.execute(text("PRAGMA busy_timeout")).scalar_one()
+    with database.writing() as session:
+        patient = session.execute(text("PRAGMA busy_timeout")).scalar_one()
+
+    assert (impatient, patient) == (50, 10_000)
+
+
 def test_a_change_that_an_error_leaves_is_rolled_back(database: Database, migrations: Path) -> None:
     migrate(database, migrations)
 

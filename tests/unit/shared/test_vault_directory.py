@@ -1,11 +1,22 @@
+import multiprocessing
 import stat
 import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import pytest
 
 from shared.settings import VaultSettings
-from shared.vault import DirectoryVault, EntryNotFoundError, VaultError, open_vault
+from shared.vault import (
+    DirectoryVault,
+    EntryNotFoundError,
+    EntryVersion,
+    VaultConflictError,
+    VaultError,
+    open_vault,
+)
 
 OLD = {"client_id": "bank-reconciler", "client_secret": "old"}
 NEW = {"client_id": "bank-reconciler", "client_secret": "new"}
@@ -43,6 +54,104 @@ def test_an_entry_that_a_person_or_docker_wrote_as_plain_files_can_be_read(
     (folder / "client_secret").write_text("old\n")
 
     assert vault.read("bank") == OLD
+
+
+def test_a_write_returns_the_number_of_its_version(vault: DirectoryVault) -> None:
+    numbers = [vault.write("bank", OLD), vault.write("bank", NEW)]
+
+    assert numbers == [1, 2]
+    assert vault.version("bank") == EntryVersion(2, is_readable=True)
+
+
+def test_an_entry_that_is_not_there_is_at_version_0(vault: DirectoryVault) -> None:
+    assert vault.version("bank") == EntryVersion(0, is_readable=False)
+
+
+def kubernetes_entry(folder: Path) -> None:
+    """Lay out an entry as the kubelet does."""
+    version = folder / "..2025_01_01_00_00_00.1234567890"
+    version.mkdir(parents=True)
+    for name, text in OLD.items():
+        (version / name).write_text(text)
+        (folder / name).symlink_to(f"..data/{name}")
+    (folder / "..data").symlink_to(version.name)
+
+
+def plain_entry(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name, text in OLD.items():
+        (folder / name).write_text(text)
+
+
+def entry_of_an_earlier_release(folder: Path) -> None:
+    kubernetes_entry(folder)
+    (folder / "..data").resolve().rename(folder / "..0123456789abcdef")
+    (folder / "..data").unlink()
+    (folder / "..data").symlink_to("..0123456789abcdef")
+
+
+@pytest.mark.parametrize("lay_out", [kubernetes_entry, plain_entry, entry_of_an_earlier_release])
+def test_an_entry_without_a_number_is_read_at_version_0_and_replaced_by_version_1(
+    vault: DirectoryVault, tmp_path: Path, lay_out: Callable[[Path], None]
+) -> None:
+    lay_out(tmp_path / "vault" / "bank")
+    before = vault.read("bank"), vault.version("bank")
+
+    written = vault.write("bank", NEW, expected_version=0)
+
+    assert before == (OLD, EntryVersion(0, is_readable=True))
+    assert (written, vault.read("bank")) == (1, NEW)
+    assert not [
+        file for file in tmp_path.rglob("*") if file.is_file() and "old" in file.read_text()
+    ]
+
+
+@pytest.mark.parametrize("expected", [0, 1, 3])
+def test_a_write_over_another_version_than_the_expected_is_a_conflict_and_changes_nothing(
+    vault: DirectoryVault, expected: int
+) -> None:
+    vault.write("bank", OLD)
+    vault.write("bank", OLD)
+
+    with pytest.raises(VaultConflictError, match=f"holds version 2, not {expected}"):
+        vault.write("bank", NEW, expected_version=expected)
+    assert vault.read("bank") == OLD
+
+
+def outcome_of_a_first_write(directory: Path, _writer: int) -> str:
+    try:
+        DirectoryVault(directory).write("bank", NEW, expected_version=0)
+    except VaultError as error:
+        return type(error).__name__
+    return "written"
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_of_writers_of_the_same_version_one_wins(tmp_path: Path, kind: str) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    pool = ThreadPoolExecutor(4) if kind == "threads" else ProcessPoolExecutor(2, spawn)
+    with pool:
+        outcomes = pool.map(outcome_of_a_first_write, repeat(tmp_path), range(4))
+
+    assert sorted(outcomes) == ["VaultConflictError"] * 3 + ["written"]
+
+
+def test_what_a_killed_writer_left_is_deleted_by_the_next(
+    vault: DirectoryVault, tmp_path: Path
+) -> None:
+    vault.write("bank", OLD)
+    folder = tmp_path / "vault" / "bank"
+    (folder / "..2.0123456789abcdef").mkdir()
+    (folder / "..2.0123456789abcdef" / "client_secret").write_text("never delivered")
+    (folder / "..0123456789abcdef.link").symlink_to("..2.0123456789abcdef")
+    seen = vault.read("bank"), vault.version("bank").number
+
+    vault.write("bank", NEW, expected_version=1)
+
+    assert seen == (OLD, 1)
+    current = (folder / "..data").readlink().name
+    names = {file.name for file in folder.iterdir()}
+    assert names == {"..data", "..lock", current, "client_id", "client_secret"}
 
 
 def test_a_field_can_be_looked_at_by_its_name(vault: DirectoryVault, tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ from pydantic import SecretStr
 from shared.settings import VaultSettings
 from shared.vault import (
     EntryNotFoundError,
+    EntryVersion,
     VaultAnswerError,
+    VaultConflictError,
     VaultError,
     VaultForbiddenError,
     VaultLoginRefusedError,
@@ -94,6 +96,140 @@ def test_a_write_is_one_version_that_replaces_every_field(
 
     assert vault.read("bank") == NEW
     assert len(server.versions) == 2
+
+
+def test_a_write_returns_the_number_of_its_version(vault: OpenBaoVault) -> None:
+    assert [vault.write("bank", OLD), vault.write("bank", NEW)] == [1, 2]
+
+
+def test_an_entry_that_was_never_written_is_at_version_0(vault: OpenBaoVault) -> None:
+    assert vault.version("bank") == EntryVersion(0, is_readable=False)
+
+
+def test_the_newest_version_is_told_without_reading_the_entry(
+    vault: OpenBaoVault, server: OpenBaoInMemory
+) -> None:
+    server.versions = [OLD, NEW]
+
+    assert vault.version("bank") == EntryVersion(2, is_readable=True)
+    assert server.path not in server.http.paths()
+
+
+def test_a_deleted_version_keeps_its_number_and_can_not_be_read(
+    vault: OpenBaoVault, server: OpenBaoInMemory
+) -> None:
+    server.versions = [OLD, None]
+
+    assert vault.version("bank") == EntryVersion(2, is_readable=False)
+
+
+def test_a_version_that_will_be_deleted_one_day_can_be_read(
+    vault: OpenBaoVault, server: OpenBaoInMemory
+) -> None:
+    server.versions, server.deletion_time = [None], "2999-01-01T00:00:00.123456789Z"
+
+    assert vault.version("bank") == EntryVersion(1, is_readable=True)
+
+
+def test_a_destroyed_version_can_not_be_read(vault: OpenBaoVault, server: OpenBaoInMemory) -> None:
+    server.versions, server.destroyed = [OLD], True
+
+    assert vault.version("bank") == EntryVersion(1, is_readable=False)
+
+
+@pytest.mark.parametrize("versions", [[], [OLD], [OLD, None]], ids=["none", "one", "deleted"])
+def test_a_write_over_the_expected_version_is_done(
+    vault: OpenBaoVault, server: OpenBaoInMemory, versions: list[Any]
+) -> None:
+    server.versions = list(versions)
+
+    assert vault.write("bank", NEW, expected_version=len(versions)) == len(versions) + 1
+    assert vault.read("bank") == NEW
+
+
+@pytest.mark.parametrize("expected", [0, 1, 3])
+def test_a_write_over_another_version_than_the_expected_is_a_conflict_and_changes_nothing(
+    vault: OpenBaoVault, server: OpenBaoInMemory, expected: int
+) -> None:
+    server.versions = [OLD, OLD]
+
+    with pytest.raises(VaultConflictError, match=f"is at version 2, not {expected}"):
+        vault.write("bank", NEW, expected_version=expected)
+    assert server.versions == [OLD, OLD]
+
+
+def test_of_two_writers_of_the_same_version_one_wins(
+    open_it: OpenVault, server: OpenBaoInMemory
+) -> None:
+    outcomes = ThreadPoolExecutor().map(lambda _: outcome_of_a_first_write(open_it()), range(4))
+
+    assert sorted(outcomes) == ["VaultConflictError"] * 3 + ["written"]
+    assert len(server.versions) == 1
+
+
+def outcome_of_a_first_write(vault: OpenBaoVault) -> str:
+    try:
+        vault.write("bank", NEW, expected_version=0)
+    except VaultError as error:
+        return type(error).__name__
+    return "written"
+
+
+@pytest.mark.parametrize(
+    ("reply", "what"),
+    [
+        (Reply(500), "500 to a read of secret/bank's versions$"),
+        (Reply(200, {}), "no number of a version for secret/bank$"),
+        (Reply(200, {"data": {"current_version": True}}), "no number of a version"),
+        (Reply(200, {"data": {"current_version": -1}}), "no number of a version"),
+        (
+            Reply(200, {"data": {"current_version": 1, "versions": {"1": {"deletion_time": "?"}}}}),
+            "no version's times for secret/bank$",
+        ),
+        (
+            Reply(200, {"data": {"current_version": 1, "versions": {"1": {"deletion_time": 7}}}}),
+            "no version's times for secret/bank$",
+        ),
+    ],
+    ids=["500", "empty", "no number", "negative", "no time", "a number for a time"],
+)
+def test_versions_that_cannot_be_used_are_told_in_one_line(
+    vault: OpenBaoVault, server: OpenBaoInMemory, reply: Reply, what: str
+) -> None:
+    server.http.reply(server.versions_path, reply)
+
+    with pytest.raises(VaultAnswerError, match=what):
+        vault.version("bank")
+
+
+@pytest.mark.parametrize(
+    "versions", [None, {}, {"1": None}], ids=["no versions", "none of them", "no object"]
+)
+def test_a_version_of_which_nothing_is_said_can_not_be_read(
+    vault: OpenBaoVault, server: OpenBaoInMemory, versions: object
+) -> None:
+    data = {"current_version": 1, "versions": versions}
+    server.http.reply(server.versions_path, Reply(200, {"data": data}))
+
+    assert vault.version("bank") == EntryVersion(1, is_readable=False)
+
+
+def test_a_400_that_is_no_conflict_is_told_as_what_it_is(
+    vault: OpenBaoVault, server: OpenBaoInMemory
+) -> None:
+    server.http.reply(server.path, Reply(400, {"errors": ["no data provided"]}))
+
+    with pytest.raises(VaultAnswerError, match="answered 400 to a write of secret/bank"):
+        vault.write("bank", OLD, expected_version=0)
+
+
+def test_a_write_whose_answer_has_no_number_is_told(
+    vault: OpenBaoVault, server: OpenBaoInMemory
+) -> None:
+    server.http.reply(server.path, Reply(200, {"data": {}}))
+
+    with pytest.raises(VaultAnswerError, match="no number of a version for secret/bank"):
+        vault.write("bank", OLD)
 
 
 def test_one_login_serves_many_calls(vault: OpenBaoVault, server: OpenBaoInMemory) -> None:

@@ -1,12 +1,15 @@
 import base64
+from urllib.parse import quote_plus, unquote_to_bytes
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from auth_server.client_authentication.client_secret import (
     ClientSecretCredentials,
     basic_credentials,
+    matching_secret,
     post_credentials,
-    secret_matches,
 )
 from auth_server.registry import LiveSecret, RegisteredClient, secret_hash
 from auth_server.scope_policy import ClientRights
@@ -53,8 +56,8 @@ def test_credentials_in_the_body_without_a_client_id_are_nobodys() -> None:
     assert post_credentials({"client_secret": "x"}).client_id == ""
 
 
-def test_a_live_secret_matches() -> None:
-    assert secret_matches(client(live("old"), live("new")), "new", NOW) is True
+def test_the_live_secret_that_matches_is_the_one_presented() -> None:
+    assert matching_secret(client(live("old"), live("new")), "new", NOW) == live("new")
 
 
 @pytest.mark.parametrize(
@@ -65,12 +68,55 @@ def test_a_live_secret_matches() -> None:
     ids=["wrong", "expired", "none", "unknown client", "empty", "the padding itself"],
 )  # fmt: skip
 def test_no_other_secret_matches(registered: RegisteredClient | None, presented: str) -> None:
-    assert secret_matches(registered, presented, NOW) is False
+    assert matching_secret(registered, presented, NOW) is None
 
 
 def test_a_secret_matches_until_its_end() -> None:
-    assert secret_matches(client(live("right", expires_at=1001)), "right", NOW) is True
+    ending = live("right", expires_at=1001)
+    assert matching_secret(client(ending), "right", NOW) == ending
 
 
 def test_credentials_show_no_secret_in_their_repr() -> None:
     assert "s3cret" not in repr(ClientSecretCredentials("client_secret_post", "worker", "s3cret"))
+
+
+@settings(deadline=None)
+@given(client_id=st.text(), secret=st.text())
+def test_whatever_a_client_encodes_by_the_rfc_is_what_is_read(client_id: str, secret: str) -> None:
+    pair = f"{quote_plus(client_id)}:{quote_plus(secret)}".encode()
+    read = basic_credentials(header(pair))
+    assert (read.client_id, read.client_secret) == (client_id, secret)
+
+
+@settings(deadline=None)
+@given(client_id=st.binary(), secret=st.binary())
+def test_whatever_octets_are_in_a_header_it_is_read_or_a_value_error(
+    client_id: bytes, secret: bytes
+) -> None:
+    try:
+        read = basic_credentials(header(client_id + b":" + secret))
+    except ValueError:
+        return
+    assert read.client_id.encode() == unquote_to_bytes(client_id.replace(b"+", b" "))
+    assert read.client_secret.encode() == unquote_to_bytes(secret.replace(b"+", b" "))
+
+
+@settings(deadline=None)
+@given(text=st.text() | st.text().map("Basic {}".format))
+def test_whatever_text_a_header_is_it_is_read_or_a_value_error(text: str) -> None:
+    try:
+        read = basic_credentials(text)
+    except ValueError:
+        return
+    assert read.method == "client_secret_basic"
+
+
+@settings(deadline=None)
+@given(secret=st.text(), position=st.integers(min_value=0), strange=st.sampled_from(" \t\n!-_=é"))
+def test_a_strange_character_within_right_credentials_is_a_value_error(
+    secret: str, position: int, strange: str
+) -> None:
+    good = header(f"worker:{quote_plus(secret)}".encode()).removeprefix("Basic ")
+    at = 1 + position % (len(good) - 1)
+    with pytest.raises(ValueError, match=r".+"):
+        basic_credentials(f"Basic {good[:at]}{strange}{good[at:]}")
