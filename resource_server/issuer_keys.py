@@ -32,6 +32,9 @@ LARGEST_DOCUMENT_BYTES: Final = 64 * 1024
 DEFAULT_MAX_AGE_SECONDS: Final = 300
 RSA_SMALLEST_BITS: Final = 2048  # RFC 7518 §3.3
 RSA_LARGEST_BITS: Final = 8192  # a larger one only makes each check slow
+# A generator in widely sold chips made keys that can be factored (ROCA, CVE-2017-15361): to each of
+# these primes, the modulus is a power of 65537. Of other keys, one in 2**27 looks so by chance.
+ROCA_PRIMES: Final = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
 
 # The defaults of joserfc leave PS256 and Ed25519 out.
 _SIGNATURES = JWSRegistry(algorithms=["RS256", "PS256", "ES256", "Ed25519"])
@@ -242,6 +245,8 @@ def _imported(jwk: Mapping[str, Any], algorithm: str) -> IssuerKey:
     try:
         if jwk["kty"] == "RSA":
             _refuse_unsuitable_modulus(jwk["n"])
+        elif jwk["kty"] == "OKP":
+            _refuse_point_of_small_order(jwk["x"])
         key = import_key({name: jwk[name] for name in ("kty", *_PUBLIC_MEMBERS[jwk["kty"]])})
         _SIGNATURES.get_alg(algorithm).check_key(key)
     except (JoseError, KeyError, TypeError, ValueError) as error:
@@ -252,9 +257,31 @@ def _imported(jwk: Mapping[str, Any], algorithm: str) -> IssuerKey:
 def _refuse_unsuitable_modulus(n: object) -> None:
     if not isinstance(n, str):
         raise TypeError("a modulus that is no text")
-    bits = int.from_bytes(base64url_decoded(n), "big").bit_length()
+    modulus = int.from_bytes(base64url_decoded(n), "big")
+    bits = modulus.bit_length()
     if not RSA_SMALLEST_BITS <= bits <= RSA_LARGEST_BITS:
         raise ValueError(f"an RSA key of {bits} bits")
+    if modulus % 2 == 0 or all(modulus % prime in _powers_of_65537(prime) for prime in ROCA_PRIMES):
+        raise ValueError("an RSA key that can be factored")
+
+
+def _powers_of_65537(prime: int) -> set[int]:
+    return {pow(65537, exponent, prime) for exponent in range(prime)}
+
+
+def _refuse_point_of_small_order(x: object) -> None:
+    """Refuse the points of order 1, 2, 4 and 8, under which anybody can sign (RFC 8032 §5.1).
+
+    Their y is 0 or ±1, or d·y⁴ + 2·y² = 1.
+    """
+    if not isinstance(x, str):
+        raise TypeError("a point that is no text")
+    p = 2**255 - 19
+    d = -121665 * pow(121666, -1, p)
+    y = int.from_bytes(base64url_decoded(x), "little") % 2**255  # the highest bit is a sign
+    square = y * y
+    if square * (square - 1) * (d * square**2 + 2 * square - 1) % p == 0:
+        raise ValueError("an Ed25519 key of small order")
 
 
 def _max_age(cache_control: str) -> float:

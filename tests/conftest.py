@@ -58,6 +58,8 @@ def started_by(nodeid: str) -> str:
         return "a stack of containers"
     if name in {"test_faults.py", "test_postgresql_restarts.py"}:
         return "containers with faults"
+    if name == "test_the_issuers_life.py":
+        return "an issuer's life"
     if folder.endswith("tests/flow"):
         of_one_stack = {
             "test_the_five_arrows.py",
@@ -66,6 +68,8 @@ def started_by(nodeid: str) -> str:
             "test_metrics.py",
         }
         return "a stack" if name in of_one_stack else "a fragile stack"
+    if folder.endswith("tests/attacks"):
+        return "attacked bank"
     if folder.endswith("tests/conformance"):
         parties = ("bank", "client")
         return next((party for party in parties if party in name), "authorization server")
@@ -82,8 +86,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "a fragile stack of containers",
         "a fragile stack",
         "a stack",
+        "an issuer's life",
         "authorization server",
         "bank",
+        "attacked bank",
         "client",
     )
     items.sort(key=lambda item: first.index(s) if (s := started_by(item.nodeid)) in first else 9)

@@ -42,8 +42,8 @@ def local_authorization_server(folder: Path) -> Iterator[AuthorizationServerUnde
 
 
 @contextmanager
-def local_resource_server(state: Path) -> Iterator[ResourceServerUnderTest]:
-    """Run a bank that trusts the tests' own issuer, and that issuer."""
+def local_resource_server(state: Path, **changes: str) -> Iterator[ResourceServerUnderTest]:
+    """Run a bank that trusts the tests' own issuer, and that issuer; ``changes`` are settings."""
     bank = Service("resource_server", free_ports(1)[0], state)
     with OwnIssuer(audience=bank.url) as issuer:
         settings = {
@@ -53,6 +53,7 @@ def local_resource_server(state: Path) -> Iterator[ResourceServerUnderTest]:
             "RESOURCE_SERVER_TRANSPORT": "plain-http",
             "RESOURCE_SERVER_KEY_COOLDOWN_SECONDS": "1",
             "RESOURCE_SERVER_WORKERS": "1",
+            **changes,
         }
         environment = _environment(state, settings)
         _flask(environment, "migrate")

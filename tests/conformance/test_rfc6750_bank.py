@@ -89,6 +89,87 @@ def test_rfc6750_2_two_methods_in_one_request_are_refused_or_the_header_alone_co
     assert verdict(answer) in {(200, None), (400, "invalid_request")}
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Cookie", "access_token={token}"),
+        ("Cookie", "Authorization=Bearer {token}"),
+        ("X-Access-Token", "{token}"),
+        ("X-Forwarded-Authorization", "Bearer {token}"),
+        ("Proxy-Authorization", "Bearer {token}"),
+        ("Authentication", "Bearer {token}"),
+        ("DPoP", "{token}"),
+        ("Referer", "http://localhost/?access_token={token}"),
+        ("X-Original-URL", "/account?access_token={token}"),
+    ],
+    ids=[
+        "cookie",
+        "cookie named as the header",
+        "header of its own",
+        "forwarded",
+        "for a proxy",
+        "another name",
+        "DPoP",
+        "referer",
+        "original URL",
+    ],
+)
+def test_rfc6750_2_a_token_in_another_header_opens_nothing(
+    bank: ResourceServerUnderTest, name: str, value: str
+) -> None:
+    answer = send("GET", bank.url, [(name, value.format(token=bank.issuer.token("ec")))])
+
+    assert verdict(answer) == (401, None)
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "Bearer {good}, Bearer {good}",
+        "Bearer {good},Bearer {expired}",
+        "Bearer {expired}, Bearer {good}",
+        "Basic Zm9vOmJhcg==, Bearer {good}",
+        "Bearer {good}, Basic Zm9vOmJhcg==",
+        "Bearer {good} {expired}",
+        "Bearer Bearer {good}",
+        "Bearer {good};{expired}",
+        "Bearer access_token={good}",
+        "Bearer: {good}",
+        "Bearer={good}",
+    ],
+    ids=[
+        "good, good",
+        "good, expired",
+        "expired, good",
+        "Basic, Bearer",
+        "Bearer, Basic",
+        "two by a space",
+        "scheme twice",
+        "semicolon",
+        "as a parameter",
+        "colon",
+        "equals sign",
+    ],
+)
+def test_rfc6750_2_1_a_header_with_more_or_else_than_one_token_opens_nothing(
+    bank: ResourceServerUnderTest, authorization: str
+) -> None:
+    value = authorization.format(good=bank.issuer.token("ec"), expired=expired(bank))
+
+    answer = send("GET", bank.url, [("Authorization", value)])
+
+    assert verdict(answer) in {(400, "invalid_request"), INVALID_TOKEN, (401, None)}
+
+
+@pytest.mark.parametrize("name", ["access_token", "token", "id_token", "bearer", "Authorization"])
+def test_oauth2_1_5_1_a_token_opens_nothing_under_whatever_name_in_the_query(
+    bank: ResourceServerUnderTest, name: str
+) -> None:
+    answer = send("GET", f"{bank.url}?{name}={bank.issuer.token('ec')}")
+
+    assert verdict(answer) == (401, None)
+
+
 # §3 The challenge
 
 
