@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import text
 
 import resource_server
-from resource_server.token_validation import EXTENSION, TokenCheck
+from resource_server.token_validation import EXTENSION, TokenCheck, TokenValidator
 from shared.database import Database
 from tests.stack.issuer import JWKS_PATH, METADATA_PATH, OwnIssuer
 
@@ -76,15 +76,12 @@ def test_the_metadata_url_is_asked_where_it_is_set(
 
 
 def test_the_settings_reach_the_check(bank: Callable[..., Flask]) -> None:
-    check: TokenCheck = bank(realm="vault", leeway_seconds=9, algorithms=("ES256",)).extensions[
-        EXTENSION
-    ]
+    app = bank(realm="vault", leeway_seconds=9, algorithms=("ES256",))
+    check: TokenCheck = app.extensions[EXTENSION]
 
-    assert (check.realm, check.validator.leeway_seconds, check.validator.algorithms) == (
-        "vault",
-        9,
-        ("ES256",),
-    )
+    assert check.realm == "vault"
+    assert isinstance(check.validator, TokenValidator)
+    assert (check.validator.leeway_seconds, check.validator.algorithms) == (9, ("ES256",))
 
 
 @pytest.mark.parametrize("path", ["/nope", "/account/", "/accounts//x", "/accounts/"])
