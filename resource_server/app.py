@@ -14,6 +14,7 @@ from resource_server.issuer_keys import (
     IssuerKeys,
     impatient_session,
 )
+from resource_server.metadata import resource_metadata, url_of_metadata
 from resource_server.problem_details import answer_with_problem_details
 from resource_server.settings import ResourceServerSettings
 from resource_server.token_validation import (
@@ -44,8 +45,9 @@ def create_app(settings: ResourceServerSettings | None = None) -> Flask:
     )
     app.url_map.merge_slashes = False  # a path with two slashes is another path: 404, no redirect
     app.extensions["resource_server"] = database
-    check_tokens(app, _validator(settings), settings.realm)
+    check_tokens(app, _validator(settings), settings.realm, url_of_metadata(settings))
     answer_with_problem_details(app)
+    app.register_blueprint(resource_metadata(settings))
     app.register_blueprint(accounts)
     app.cli.add_command(migrate_command(database, MIGRATIONS))
     register_commands(app, database)

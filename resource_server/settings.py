@@ -34,6 +34,13 @@ def _printable(text: str) -> str:
     return text
 
 
+def _without_brackets(url: str) -> str:
+    """Return ``url`` if it has no angle bracket: they are in no URI (RFC 3986 §2)."""
+    if "<" in url or ">" in url:
+        raise ValueError("must have no angle brackets")
+    return url
+
+
 class ResourceServerSettings(ServiceSettings):
     """The settings of the bank; every one has a default, which is the local stack's."""
 
@@ -54,7 +61,9 @@ class ResourceServerSettings(ServiceSettings):
     """Where the issuer's metadata is read, where that is not below the issuer: inside
     containers, say. The document must name the issuer all the same."""
 
-    resource: Annotated[CheckedUrl, AfterValidator(_printable)] = RESOURCE_SERVER_URL
+    resource: Annotated[
+        CheckedUrl, AfterValidator(_printable), AfterValidator(_without_brackets)
+    ] = RESOURCE_SERVER_URL
     """This bank's identifier, which a token's `aud` must equal or contain (RFC 9068 §4)."""
 
     realm: Annotated[str, AfterValidator(_printable)] = Field(default="bank", min_length=1)
@@ -96,6 +105,12 @@ class ResourceServerSettings(ServiceSettings):
     remembered_tokens: int = Field(default=1000, ge=0, le=100_000)
     """How many verified tokens each process remembers, so that one that comes again is not
     verified again; 0: none. Under `introspection` none is."""
+
+    resource_name: str = Field(default="Bank", min_length=1, max_length=100)
+    """The name of this bank that people read, in its metadata (RFC 9728 §2)."""
+
+    resource_documentation: CheckedUrl | None = None
+    """Where developers read how to use this bank, in its metadata."""
 
     @field_validator("issuer", "metadata_url")
     @classmethod
