@@ -2,15 +2,28 @@
 
 from pathlib import Path
 
-import requests
 from flask import Flask
 
 from resource_server.account import accounts
 from resource_server.cli import register_commands
-from resource_server.issuer_keys import CacheRules, IssuerKeys
+from resource_server.introspection import TokenIntrospection
+from resource_server.issuer_keys import (
+    CacheRules,
+    ImpatientAdapter,
+    Issuer,
+    IssuerKeys,
+    impatient_session,
+)
+from resource_server.metadata import resource_metadata, url_of_metadata
 from resource_server.problem_details import answer_with_problem_details
 from resource_server.settings import ResourceServerSettings
-from resource_server.token_validation import TokenValidator, check_tokens
+from resource_server.token_validation import (
+    EXTENSION,
+    RememberedTokens,
+    TokenValidator,
+    Validator,
+    check_tokens,
+)
 from shared.database import Database, migrate_command
 from shared.service_app import service_app
 from shared.settings import read_settings
@@ -32,15 +45,25 @@ def create_app(settings: ResourceServerSettings | None = None) -> Flask:
     )
     app.url_map.merge_slashes = False  # a path with two slashes is another path: 404, no redirect
     app.extensions["resource_server"] = database
-    check_tokens(app, _token_validator(settings), settings.realm)
+    check_tokens(app, _validator(settings), settings.realm, url_of_metadata(settings))
     answer_with_problem_details(app)
+    app.register_blueprint(resource_metadata(settings))
     app.register_blueprint(accounts)
     app.cli.add_command(migrate_command(database, MIGRATIONS))
     register_commands(app, database)
     return app
 
 
-def _token_validator(settings: ResourceServerSettings) -> TokenValidator:
+def fetch_keys_early(app: Flask) -> None:
+    """Begin to fetch what ``app`` will check tokens with; call it after the last fork."""
+    validator = app.extensions[EXTENSION].validator
+    if isinstance(validator, TokenValidator) and isinstance(validator.keys, IssuerKeys):
+        validator.keys.fetch_early()
+
+
+def _validator(settings: ResourceServerSettings) -> Validator:
+    if settings.token_check == "introspection":  # noqa: S105 - a way to check, no password
+        return _token_introspection(settings)
     return TokenValidator(
         issuer=settings.issuer,
         audience=settings.resource,
@@ -54,15 +77,28 @@ def _token_validator(settings: ResourceServerSettings) -> TokenValidator:
                 outage=settings.key_outage_seconds,
                 timeout=settings.issuer_timeout_seconds,
             ),
-            _traced_session(),
         ),
         algorithms=settings.algorithms,
         leeway_seconds=settings.leeway_seconds,
+        remembered=RememberedTokens(settings.remembered_tokens),
     )
 
 
-def _traced_session() -> requests.Session:
-    session = requests.Session()
+def _token_introspection(settings: ResourceServerSettings) -> TokenIntrospection:
+    client_id, secret = settings.introspection_client_id, settings.introspection_client_secret
+    assert client_id is not None, "the settings have it where they say `introspection`"
+    assert secret is not None, "the same"
+    session = impatient_session()
     for scheme in ("https://", "http://"):
-        session.mount(scheme, TracingAdapter())
-    return session
+        session.mount(scheme, _TracedAdapter())
+    return TokenIntrospection(
+        Issuer(settings.issuer, settings.metadata_url, settings.issuer_timeout_seconds, session),
+        settings.resource,
+        client_id,
+        secret.get_secret_value(),
+        settings.leeway_seconds,
+    )
+
+
+class _TracedAdapter(TracingAdapter, ImpatientAdapter):
+    """Lets the question about a token be part of the trace of the request that brought it."""

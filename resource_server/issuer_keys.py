@@ -13,23 +13,37 @@ import logging
 import math
 import re
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+import weakref
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from threading import Lock
+from functools import partial
+from http.cookiejar import DefaultCookiePolicy
+from socket import SHUT_RDWR, socket
+from threading import Lock, Semaphore, Thread, Timer
 from typing import Any, Final
 
 import requests
 from joserfc.errors import JoseError
-from joserfc.jwk import Key, import_key
+from joserfc.jwk import import_key
 from joserfc.jws import JWSRegistry
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import HTTPError
+from urllib3.response import HTTPResponse
 
 log = logging.getLogger(__name__)
 
 METADATA_PATH: Final = "/.well-known/openid-configuration"
 LARGEST_DOCUMENT_BYTES: Final = 64 * 1024
 DEFAULT_MAX_AGE_SECONDS: Final = 300
+RENEW_AFTER: Final = 0.75
+"""The share of the keys' time after which they are fetched anew: before the time is over."""
+MOST_WAITING: Final = 2
+"""How many requests with an unknown `kid` wait for a fetch at a time, ..."""
+QUEUE_SECONDS: Final = 0.1
+"""... and how long the others wait for a place."""
 RSA_SMALLEST_BITS: Final = 2048  # RFC 7518 §3.3
 RSA_LARGEST_BITS: Final = 8192  # a larger one only makes each check slow
 # A generator in widely sold chips made keys that can be factored (ROCA, CVE-2017-15361): to each of
@@ -47,6 +61,9 @@ _PUBLIC_MEMBERS: Final = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("c
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _MAX_AGE = re.compile(r'(?:^|[\s,])max-age="?(\d{1,10})', re.IGNORECASE)
 _NOT_TO_BE_KEPT = re.compile(r"(?:^|[\s,])no-(?:store|cache)\b", re.IGNORECASE)
+_AGE = re.compile(r"\d{1,10}", re.ASCII)
+# To base64; its own `+`, `/` and `=`, which base64url has not, to what is in no alphabet.
+_TO_BASE64: Final = bytes.maketrans(b"-_+/=", b"+/\0\0\0")
 
 
 class UnknownKeyError(Exception):
@@ -67,14 +84,19 @@ class IssuerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class IssuerKey:
-    """A public key, and the one algorithm it is used with (RFC 8725 §3.1)."""
+    """A public key, and the one algorithm it is used with (RFC 8725 §3.1).
+
+    Two are equal where they are the same key for the same algorithm, whenever they were fetched.
+    """
 
     algorithm: str
-    key: Key = field(repr=False)
+    members: tuple[str, ...] = field(repr=False)
+    """What makes the key up: the values of the JWK's public members."""
+    _signature_is_good: Callable[[bytes, bytes], bool] = field(repr=False, compare=False)
 
     def verifies(self, signing_input: bytes, signature: bytes) -> bool:
         """Tell whether ``signature`` is this key's over ``signing_input``."""
-        return _SIGNATURES.get_alg(self.algorithm).verify(signing_input, signature, self.key)
+        return self._signature_is_good(signing_input, signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,119 +110,282 @@ class CacheRules:
     timeout: float = 3
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class IssuerKeys:
-    """The keys of one issuer. Safe to share between threads: one fetches at a time.
+    """The keys of one issuer. Safe to share between threads.
 
-    A known key is handed out at once. Keys past their time are fetched again by the request
-    that notices; the others go on with the old ones meanwhile.
+    They are fetched beside the requests, one fetch at a time, and again before their time is
+    over. So whoever asks for a known key never waits; whoever asks for an unknown one, which
+    anybody can make up, waits for the fetch that this causes, at most once in a cool-down.
+
+    Its threads begin with the first key that is asked for, or with `fetch_early`: a process that
+    forks does so before either.
     """
 
     issuer: str
     metadata_url: str | None = None
     rules: CacheRules = field(default_factory=CacheRules)
-    session: requests.Session = field(default_factory=requests.Session, repr=False)
+    session: requests.Session = field(default_factory=lambda: impatient_session(), repr=False)
     now: Callable[[], float] = time.monotonic
     _kept: "_KeptKeys | None" = field(default=None, init=False, repr=False)
     _no_fetch_before: float = field(default=-math.inf, init=False, repr=False)
-    _fetching: Lock = field(default_factory=Lock, init=False, repr=False)
+    _fetch: Thread | None = field(default=None, init=False, repr=False)
+    _timer: Timer | None = field(default=None, init=False, repr=False)
+    _starting: Lock = field(default_factory=Lock, init=False, repr=False)
+    _places: Semaphore = field(
+        default_factory=lambda: Semaphore(MOST_WAITING), init=False, repr=False
+    )
 
     def key(self, kid: str) -> IssuerKey:
-        """Return the key ``kid``; fetch the keys where they are due or do not hold it.
+        """Return the key ``kid``.
 
         Raises UnknownKeyError where the issuer has no such key, KeysUnavailableError where it
         cannot be reached and nothing usable is kept.
         """
-        kept = self._kept
-        if kept is None or not kept.is_fresh_with(kid, self.now()):
-            self._renew(kid)
-            kept = self._kept
-        now = self.now()
-        if kept is None or now >= kept.fresh_until + self.rules.outage:
-            raise KeysUnavailableError(max(1, math.ceil(self._no_fetch_before - now)))
-        if kid not in kept.keys:
-            raise UnknownKeyError(kid)
+        kept, now = self._kept, self.now()
+        if kept is None or kid not in kept.keys or now >= kept.usable_until:
+            return self._key_after_a_fetch(kid, kept)
+        if now >= kept.due_at:
+            self._fetch_unless_renewed(since=kept)
         return kept.keys[kid]
 
-    def _renew(self, kid: str) -> None:
-        """Fetch the keys, unless another thread does or did, or the cool-down is not over."""
-        has_a_key = self._kept is not None and kid in self._kept.keys
-        if not self._fetching.acquire(blocking=not has_a_key):
-            return
+    def fetch_early(self) -> None:
+        """Begin to fetch the keys, so that the first request does not wait for them."""
+        self._fetch_unless_renewed(since=None)
+
+    def _key_after_a_fetch(self, kid: str, known: "_KeptKeys | None") -> IssuerKey:
+        fetch = self._fetch_unless_renewed(since=known)
+        if fetch is not None:
+            self._wait_for(fetch)
+        kept, now = self._kept, self.now()
+        if kept is not None and now < kept.usable_until:
+            if kid in kept.keys:
+                return kept.keys[kid]
+            if now < kept.fresh_until and not (fetch and fetch.is_alive()):
+                raise UnknownKeyError(kid)
+        raise KeysUnavailableError(math.ceil(max(1.0, self._no_fetch_before - now)))
+
+    def _fetch_unless_renewed(self, since: "_KeptKeys | None") -> Thread | None:
+        """Return the fetch under way, or else a new one; None where none may begin now."""
+        with self._starting:
+            if self._fetch is not None and self._fetch.is_alive():
+                return self._fetch
+            if self._kept is not since or self.now() < self._no_fetch_before:
+                return None
+            self._fetch = Thread(target=self._renew, name="issuer-keys", daemon=True)
+            self._fetch.start()
+            return self._fetch
+
+    def _wait_for(self, fetch: Thread) -> None:
+        """Wait for ``fetch``, few at a time: made-up kids are not to hold up every thread."""
+        kept = self._kept
+        if kept is None or self.now() >= kept.usable_until:
+            fetch.join(self.rules.timeout)  # there is no key, so nothing else could go on
+        elif self._places.acquire(timeout=QUEUE_SECONDS):
+            try:
+                fetch.join(self.rules.timeout)
+            finally:
+                self._places.release()
+
+    def _renew(self) -> None:
+        """Fetch the keys; what is broken or hostile does not replace those that are kept."""
+        known = self._kept
         try:
-            now, kept = self.now(), self._kept
-            if now < self._no_fetch_before or (kept and kept.is_fresh_with(kid, now)):
-                return
-            self._kept = self._fetched()
-            if kept and kept.is_fresh(now):  # for an unknown `kid`, which anybody can make up
-                self._no_fetch_before = self.now() + self.rules.cooldown
+            fetched = self._fetched()
         except IssuerError as error:
             log.warning("cannot fetch the keys of %s: %s", self.issuer, error)
             self._no_fetch_before = self.now() + self.rules.cooldown
-        finally:
-            self._fetching.release()
+            self._fetch_again_in(self.rules.cooldown)
+            return
+        if known is not None and self.now() < known.due_at:  # it was for an unknown `kid`
+            self._no_fetch_before = self.now() + self.rules.cooldown
+        self._kept = fetched
+        self._fetch_again_in(fetched.due_at - self.now())
 
     def _fetched(self) -> "_KeptKeys":
-        metadata, _ = self._get(self.metadata_url or self.issuer + METADATA_PATH)
-        if metadata.get("issuer") != self.issuer:  # RFC 8414 §3.3: MUST be identical
-            raise IssuerError("the metadata is of another issuer")
-        document, max_age = self._get(self._checked_jwks_uri(metadata.get("jwks_uri")))
+        issuer = Issuer(self.issuer, self.metadata_url, self.rules.timeout, self.session)
+        document, max_age = issuer.document(issuer.address("jwks_uri"))
         keys = keys_of(document)
         lifetime = min(max(max_age, self.rules.shortest), self.rules.longest)
         log.info("fetched %d keys of %s, kept for %d s", len(keys), self.issuer, lifetime)
-        return _KeptKeys(keys, fresh_until=self.now() + lifetime)
+        return _KeptKeys.of(keys, self.now(), lifetime, self.rules.outage)
 
-    def _checked_jwks_uri(self, uri: object) -> str:
-        """Return ``uri`` if it is https; plain http is taken from an issuer that is plain http."""
-        schemes = ("https://", "http://") if self.issuer.startswith("http://") else ("https://",)
-        if not isinstance(uri, str) or not uri.startswith(schemes) or not uri.isascii():
-            raise IssuerError("the metadata has no jwks_uri, or not one of a scheme that is taken")
-        return uri
+    def _fetch_again_in(self, seconds: float) -> None:
+        """Let a timer begin the next fetch, so that it needs no request to notice.
 
-    def _get(self, url: str) -> tuple[dict[str, Any], float]:
-        """Return the JSON object at ``url`` and for how many seconds it may be kept."""
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        deadline = self.now() + self.rules.timeout
-        try:
-            with self.session.get(
-                url,
-                headers=headers,
-                timeout=self.rules.timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                if response.status_code != requests.codes.ok:
-                    raise IssuerError(f"{url} answered {response.status_code}")
-                document = json_object(self._body(response, deadline))
-                return document, _max_age(response.headers.get("Cache-Control", ""))
-        except (requests.RequestException, HTTPError, ValueError) as error:
-            raise IssuerError(f"{url}: {error}") from error
-
-    def _body(self, response: requests.Response, deadline: float) -> bytes:
-        """Return the body: neither huge nor in drops, as the session's timeout is per read.
-
-        It does not guard against header lines that come in drops.
+        The timer does not keep this object alive. A moment is added, as at the very end of a
+        cool-down none may begin yet.
         """
-        body = b""
-        while part := response.raw.read1(LARGEST_DOCUMENT_BYTES, decode_content=True):
-            body += part
-            if len(body) > LARGEST_DOCUMENT_BYTES:
-                raise ValueError("the document is too large")
-            if self.now() > deadline:
-                raise ValueError("the document comes too slowly")
-        return body
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = Timer(seconds + 0.05, _fetch_if_alive, (weakref.ref(self), self._kept))
+        self._timer.daemon = True
+        self._timer.start()
+
+
+def _fetch_if_alive(reference: "weakref.ref[IssuerKeys]", since: "_KeptKeys | None") -> None:
+    keys = reference()
+    if keys is not None:
+        keys._fetch_unless_renewed(since)
 
 
 @dataclass(frozen=True, slots=True)
 class _KeptKeys:
+    """Keys, and on the clock of their IssuerKeys when they are due for renewal and when stale."""
+
     keys: Mapping[str, IssuerKey]
+    due_at: float
     fresh_until: float
+    usable_until: float
 
-    def is_fresh(self, now: float) -> bool:
-        return now < self.fresh_until
+    @classmethod
+    def of(
+        cls, keys: Mapping[str, IssuerKey], now: float, lifetime: float, outage: float
+    ) -> "_KeptKeys":
+        return cls(keys, now + RENEW_AFTER * lifetime, now + lifetime, now + lifetime + outage)
 
-    def is_fresh_with(self, kid: str, now: float) -> bool:
-        return kid in self.keys and self.is_fresh(now)
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """The issuer as a server: what it answers, within bounds of size and time."""
+
+    identifier: str
+    metadata_url: str | None
+    timeout: float
+    """How long a connection may take, and as long again its answer, in seconds."""
+    session: requests.Session = field(repr=False)
+
+    def address(self, member: str) -> str:
+        """Return the URL that the metadata has as ``member``, `jwks_uri` say.
+
+        It is https; plain http is taken from an issuer that is plain http.
+        """
+        metadata, _ = self.document(self.metadata_url or self.identifier + METADATA_PATH)
+        if metadata.get("issuer") != self.identifier:  # RFC 8414 §3.3: MUST be identical
+            raise IssuerError("the metadata is of another issuer")
+        is_plain = self.identifier.startswith("http://")
+        schemes = ("https://", "http://") if is_plain else ("https://",)
+        url = metadata.get(member)
+        if not isinstance(url, str) or not url.startswith(schemes) or not url.isascii():
+            raise IssuerError(f"the metadata has no {member}, or not one of a scheme that is taken")
+        return url
+
+    def document(self, url: str) -> tuple[dict[str, Any], float]:
+        """Return the JSON object at ``url``, and for how many seconds it may be kept."""
+        answer = self.exchange("GET", url)
+        if answer.status != requests.codes.ok:
+            raise IssuerError(f"{url} answered {answer.status}")
+        try:
+            return json_object(answer.body), _lifetime(answer.headers)
+        except ValueError as error:
+            raise IssuerError(f"{url}: {error}") from error
+
+    def exchange(
+        self,
+        method: str,
+        url: str,
+        form: Mapping[str, str] | None = None,
+        auth: "Authorize | None" = None,
+    ) -> "IssuerAnswer":
+        """Return the answer, whatever its status; no redirect is followed.
+
+        Raises IssuerError where none comes, or one that is too large or too slow.
+        """
+        deadline = time.monotonic() + self.timeout
+        try:
+            with self.session.request(
+                method,
+                url,
+                data=form,
+                headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+                auth=auth or _as_it_is,
+                timeout=self.timeout,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                body = _body(response, deadline)
+                return IssuerAnswer(response.status_code, response.headers, body)
+        except (requests.RequestException, HTTPError, ValueError) as error:
+            raise IssuerError(f"{url}: {error}") from error
+
+
+Authorize = Callable[[requests.PreparedRequest], requests.PreparedRequest]
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerAnswer:
+    """What the issuer answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+def impatient_session() -> requests.Session:
+    """Return a session that gives up an answer in drops; no cookie is ever kept."""
+    session = requests.Session()
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, ImpatientAdapter())
+    return session
+
+
+class ImpatientAdapter(HTTPAdapter):
+    """Gives up an answer whose status and headers are not there within the timeout.
+
+    The timeout of requests is for each read, so that a header line which comes a byte at a time
+    would hold up its reader for hours.
+    """
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> HTTPConnectionPool:
+        """Return the pool that requests would use, with connections that are impatient."""
+        pool = super().get_connection_with_tls_context(*args, **kwargs)
+        assert isinstance(pool, HTTPConnectionPool)
+        pool.ConnectionCls = _ImpatientTls if pool.scheme == "https" else _Impatient
+        return pool
+
+
+class _Impatient(HTTPConnection):
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # so is urllib3's own
+        """Return the answer up to its body; a watchdog ends the wait, whatever it waits for."""
+        watchdog = Timer(self.timeout or 0, socket.shutdown, (self.sock, SHUT_RDWR))
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            return super().getresponse()
+        finally:
+            watchdog.cancel()
+
+
+class _ImpatientTls(_Impatient, HTTPSConnection):
+    pass
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Return ``request`` unchanged: given as `auth`, it keeps requests from asking `~/.netrc`."""
+    return request
+
+
+def _body(response: requests.Response, deadline: float) -> bytes:
+    """Return the body: neither huge nor in drops, and not unpacked, as we took no encoding."""
+    body = b""
+    while part := response.raw.read1(LARGEST_DOCUMENT_BYTES, decode_content=False):
+        body += part
+        if len(body) > LARGEST_DOCUMENT_BYTES:
+            raise ValueError("the answer is too large")
+        if time.monotonic() > deadline:
+            raise ValueError("the answer comes too slowly")
+    return body
+
+
+def _lifetime(headers: Mapping[str, str]) -> float:
+    """Return how long an answer is fresh (RFC 9111 §4.2): a cache may have had it for a while."""
+    cache_control, age = headers.get("Cache-Control", ""), headers.get("Age", "")
+    if _NOT_TO_BE_KEPT.search(cache_control):
+        return 0
+    found = _MAX_AGE.search(cache_control)
+    max_age = int(found.group(1)) if found else DEFAULT_MAX_AGE_SECONDS
+    return max_age - (int(age) if _AGE.fullmatch(age) else 0)
 
 
 def keys_of(document: Mapping[str, Any]) -> dict[str, IssuerKey]:
@@ -251,7 +436,9 @@ def _imported(jwk: Mapping[str, Any], algorithm: str) -> IssuerKey:
         _SIGNATURES.get_alg(algorithm).check_key(key)
     except (JoseError, KeyError, TypeError, ValueError) as error:
         raise IssuerError(f"the JWK Set has a broken key: {type(error).__name__}") from error
-    return IssuerKey(algorithm, key)
+    members = tuple(jwk[name] for name in _PUBLIC_MEMBERS[jwk["kty"]])
+    verify = _SIGNATURES.get_alg(algorithm).verify
+    return IssuerKey(algorithm, members, partial(verify, key=key))
 
 
 def _refuse_unsuitable_modulus(n: object) -> None:
@@ -284,22 +471,15 @@ def _refuse_point_of_small_order(x: object) -> None:
         raise ValueError("an Ed25519 key of small order")
 
 
-def _max_age(cache_control: str) -> float:
-    if _NOT_TO_BE_KEPT.search(cache_control):
-        return 0
-    found = _MAX_AGE.search(cache_control)
-    return int(found.group(1)) if found else DEFAULT_MAX_AGE_SECONDS
-
-
 def base64url_decoded(text: str) -> bytes:
     """Return the octets of ``text``: base64url without padding, in its one canonical form.
 
     Python's own decoder passes over characters that it does not know and over stray bits at the
     end, so that one token could be spelt in many ways. Raises ValueError.
     """
-    encoded = text.encode("ascii")
-    decoded = urlsafe_b64decode(encoded + b"=" * (-len(encoded) % 4))
-    if urlsafe_b64encode(decoded).rstrip(b"=") != encoded:
+    encoded = text.encode("ascii").translate(_TO_BASE64) + b"=" * (-len(text) % 4)
+    decoded = a2b_base64(encoded)
+    if b2a_base64(decoded, newline=False) != encoded:
         raise ValueError("not base64url")
     return decoded
 
@@ -312,13 +492,12 @@ def json_object(data: bytes) -> dict[str, Any]:
     Raises ValueError, for too deep a nesting too.
     """
     try:
-        parsed = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_members, parse_constant=_no_constant
-        )
+        text = data.decode("utf-8").strip(" \t\r\n")
+        parsed, end = _JSON.raw_decode(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    if not isinstance(parsed, dict):
-        raise ValueError("not a JSON object")
+    if not isinstance(parsed, dict) or end != len(text):
+        raise ValueError("not a JSON object, or more than one")
     return parsed
 
 
@@ -331,3 +510,6 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_no_constant)

@@ -3,7 +3,14 @@
 from typing import Annotated, Literal
 
 from annotated_types import Len
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from shared.identifiers import AUTH_SERVER_URL, RESOURCE_SERVER_URL
@@ -12,6 +19,7 @@ from shared.settings import (
     CheckedUrl,
     IssuerUrl,
     ServiceSettings,
+    secret_file,
     split_at_commas,
     state_dir,
 )
@@ -24,6 +32,13 @@ def _printable(text: str) -> str:
     if not (text.isascii() and text.isprintable()) or '"' in text or "\\" in text:
         raise ValueError("must be printable ASCII without a quote or a backslash")
     return text
+
+
+def _without_brackets(url: str) -> str:
+    """Return ``url`` if it has no angle bracket: they are in no URI (RFC 3986 §2)."""
+    if "<" in url or ">" in url:
+        raise ValueError("must have no angle brackets")
+    return url
 
 
 class ResourceServerSettings(ServiceSettings):
@@ -46,7 +61,9 @@ class ResourceServerSettings(ServiceSettings):
     """Where the issuer's metadata is read, where that is not below the issuer: inside
     containers, say. The document must name the issuer all the same."""
 
-    resource: Annotated[CheckedUrl, AfterValidator(_printable)] = RESOURCE_SERVER_URL
+    resource: Annotated[
+        CheckedUrl, AfterValidator(_printable), AfterValidator(_without_brackets)
+    ] = RESOURCE_SERVER_URL
     """This bank's identifier, which a token's `aud` must equal or contain (RFC 9068 §4)."""
 
     realm: Annotated[str, AfterValidator(_printable)] = Field(default="bank", min_length=1)
@@ -61,7 +78,7 @@ class ResourceServerSettings(ServiceSettings):
     """How far the clocks of issuer and bank may be apart."""
 
     issuer_timeout_seconds: float = Field(default=3, gt=0, le=30)
-    """How long one request to the issuer may take."""
+    """How long a connection to the issuer may take, and as long again its answer."""
 
     key_cache_min_seconds: int = Field(default=30, ge=1)
     """Keys are kept at least so long, even where the issuer's `max-age` is shorter."""
@@ -74,6 +91,26 @@ class ResourceServerSettings(ServiceSettings):
 
     key_outage_seconds: int = Field(default=3600, ge=0, le=86_400)
     """How long keys are used past their time while the issuer cannot be reached."""
+
+    token_check: Literal["local", "introspection"] = "local"  # noqa: S105 - no password
+    """`local`: tokens are validated here, with the issuer's keys. `introspection`: the issuer is
+    asked about each (RFC 7662), so that a revoked one is refused at once."""
+
+    introspection_client_id: str | None = None
+    """The bank's own client id at the issuer, for `introspection`."""
+
+    introspection_client_secret: SecretStr | None = None
+    """The secret that goes with that client id."""
+
+    remembered_tokens: int = Field(default=1000, ge=0, le=100_000)
+    """How many verified tokens each process remembers, so that one that comes again is not
+    verified again; 0: none. Under `introspection` none is."""
+
+    resource_name: str = Field(default="Bank", min_length=1, max_length=100)
+    """The name of this bank that people read, in its metadata (RFC 9728 §2)."""
+
+    resource_documentation: CheckedUrl | None = None
+    """Where developers read how to use this bank, in its metadata."""
 
     @field_validator("issuer", "metadata_url")
     @classmethod
@@ -88,3 +125,16 @@ class ResourceServerSettings(ServiceSettings):
         if seconds < info.data.get("key_cache_min_seconds", 0):
             raise ValueError("must not be less than key_cache_min_seconds")
         return seconds
+
+    @field_validator("introspection_client_id", "introspection_client_secret")
+    @classmethod
+    def _there_where_the_issuer_is_asked(
+        cls, value: str | SecretStr | None, info: ValidationInfo
+    ) -> str | SecretStr | None:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text or info.data.get("token_check") != "introspection":
+            return value
+        if info.field_name == "introspection_client_id":
+            raise ValueError("must be set where token_check is `introspection`")
+        file = secret_file(cls, str(info.field_name))
+        raise ValueError(f"token_check `introspection` needs it: put it into the file {file}")

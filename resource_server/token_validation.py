@@ -6,7 +6,9 @@ Authorization header and answers with the challenges of RFC 6750 §3.
 
 The order: what costs nothing is judged first, so no cryptography is spent and no key fetched for
 a token that is refused anyway. RFC 7519 §7.2 leaves the order open. Nothing that was read counts
-before the signature, which comes last, has been verified.
+before the signature, which comes last, has been verified. A token that was found good is
+remembered by its digest: when it comes again, its times, its key and its scope are looked at again
+and the rest is not.
 
 Not checked: whether the token was revoked since it was issued (it is good until its `exp`), and
 whether who brings it is who it was issued to (RFC 9700 §2.2.1 says how that could be done).
@@ -14,11 +16,15 @@ whether who brings it is who it was issued to (RFC 9700 §2.2.1 says how that co
 
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import lru_cache, wraps
+from hashlib import sha256
 from http import HTTPStatus
-from typing import Any, Final, ParamSpec, Protocol, cast
+from threading import Lock
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, ParamSpec, Protocol, cast
 
 from flask import Flask, Response, current_app, g, json, request
 from flask.typing import ResponseReturnValue
@@ -35,11 +41,12 @@ from shared.arrows import refused
 LONGEST_TOKEN: Final = 8 * 1024
 LONGEST_KID: Final = 256
 LATEST_TIME: Final = 253_402_300_799  # the end of the year 9999
+MOST_REMEMBERED: Final = 1000
 EXTENSION: Final = "token_check"
 
-_BEARER = re.compile(r"bearer(?: +(?P<token>.*)|\s.*)?", re.IGNORECASE | re.DOTALL)
+_ONE_TOKEN = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]+=*)")  # RFC 6750 §2.1
+_BEARER = re.compile(r"bearer(?:\s.*)?", re.IGNORECASE | re.DOTALL)
 _ANOTHER_BEARER = re.compile(r",\s*bearer\b", re.IGNORECASE)
-_B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
 _NOT_IN_A_DESCRIPTION = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")  # RFC 6750 §3
 
 View = ParamSpec("View")
@@ -61,7 +68,7 @@ def require_token(
             try:
                 g.verified_token = check.admit(request.headers.get("Authorization"), scope)
             except BearerError as refusal:
-                return _answer(refusal, check.realm)
+                return _answer(refusal, check)
             return view(*args, **kwargs)
 
         guarded.required_scope = scope  # type: ignore[attr-defined]  # a test asks every route
@@ -75,25 +82,38 @@ def verified_token() -> "VerifiedToken":
     return cast("VerifiedToken", g.verified_token)
 
 
-def check_tokens(app: Flask, validator: "TokenValidator", realm: str) -> None:
-    """Give ``app`` the check that its `@require_token` uses."""
-    app.extensions[EXTENSION] = TokenCheck(validator, realm)
+def check_tokens(
+    app: Flask,
+    validator: "Validator",
+    realm: str,
+    resource_metadata: Callable[[], str] | None = None,
+) -> None:
+    """Give ``app`` the check that its `@require_token` uses.
+
+    ``resource_metadata`` returns, within a request, the URL of the document by which a client
+    finds the issuer (RFC 9728), where there is one.
+    """
+    app.extensions[EXTENSION] = TokenCheck(validator, realm, resource_metadata)
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """What a token said whose signature and claims were found good."""
+    """What a token said that was found good; times in seconds since 1970."""
 
     client_id: str
     subject: str
     token_id: str
     scopes: frozenset[str]
     issued_at: float
+    not_before: float
     expires_at: float
 
 
 class BearerError(Exception):
-    """A refusal: its status, and code and description of RFC 6750 §3.1 where it has them."""
+    """A refusal: its status, and code and description of RFC 6750 §3.1 where it has them.
+
+    What else is given as a keyword is what the token said: for the log, not for the caller.
+    """
 
     status = HTTPStatus.UNAUTHORIZED
     error: str | None = None
@@ -101,9 +121,10 @@ class BearerError(Exception):
     name = "token_missing"
     """The code in the log, where `error` is None."""
 
-    def __init__(self, description: str) -> None:
+    def __init__(self, description: str, **said: object) -> None:
         super().__init__(description)
         self.description = _NOT_IN_A_DESCRIPTION.sub("?", description)
+        self.said = {name: _shown(value) for name, value in said.items()}
 
 
 class NoTokenError(BearerError):
@@ -123,6 +144,10 @@ class InvalidTokenError(BearerError):
     error = "invalid_token"
 
 
+class MalformedClaimError(InvalidTokenError):
+    """A claim is missing, or not of the form that it must have."""
+
+
 class InsufficientScopeError(BearerError):
     """The token is good, but not for this."""
 
@@ -135,22 +160,31 @@ class InsufficientScopeError(BearerError):
 
 
 class CannotJudgeError(BearerError):
-    """The token may be good; without the issuer's keys nobody can tell now."""
+    """The token may be good; without its issuer nobody can tell now."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
     name = "issuer_unreachable"
 
-    def __init__(self, retry_after_seconds: int) -> None:
-        super().__init__("the issuer's keys cannot be fetched now")
+    def __init__(self, description: str, retry_after_seconds: int) -> None:
+        super().__init__(description)
         self.retry_after_seconds = retry_after_seconds
+
+
+class Validator(Protocol):
+    """Who judges tokens: `TokenValidator`, or one that asks the issuer."""
+
+    def validate(self, token: str) -> VerifiedToken:
+        """Return what ``token`` says, if it is good; raise BearerError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCheck:
-    """What an application's `@require_token` needs: the validator and its realm."""
+    """What an application's `@require_token` needs."""
 
-    validator: "TokenValidator"
+    validator: Validator
     realm: str
+    resource_metadata: Callable[[], str] | None = None
 
     def admit(self, authorization: str | None, scope: str) -> VerifiedToken:
         """Return the token in the header if it is good and has ``scope``; raise BearerError."""
@@ -166,17 +200,20 @@ def bearer_token(authorization: str | None) -> str:
     A token in the query or the body is no token here: OAuth 2.1 §5.1 has them ignored there.
     A server joins several headers of one name by a comma, which no token contains.
     """
-    if authorization is None or not authorization.strip():
-        raise NoTokenError("this needs an access token: Authorization: Bearer <access_token>")
+    good = _ONE_TOKEN.fullmatch(authorization or "")
+    if good is None:
+        raise _why_there_is_no_token(authorization or "")
+    return good[1]
+
+
+def _why_there_is_no_token(authorization: str) -> BearerError:
+    if not authorization.strip():
+        return NoTokenError("this needs an access token: Authorization: Bearer <access_token>")
     if _ANOTHER_BEARER.search(authorization):
-        raise MalformedRequestError("more than one Authorization header")
-    header = _BEARER.fullmatch(authorization)
-    if header is None:
-        raise NoTokenError("the Authorization header has another scheme than Bearer")
-    token = header["token"] or ""
-    if not _B64TOKEN.fullmatch(token):
-        raise MalformedRequestError("the Authorization header is not Bearer and one token")
-    return token
+        return MalformedRequestError("more than one Authorization header")
+    if _BEARER.fullmatch(authorization):
+        return MalformedRequestError("the Authorization header is not Bearer and one token")
+    return NoTokenError("the Authorization header has another scheme than Bearer")
 
 
 class KeySource(Protocol):
@@ -185,6 +222,41 @@ class KeySource(Protocol):
     def key(self, kid: str) -> IssuerKey:
         """Return the key; raises UnknownKeyError or KeysUnavailableError."""
         ...
+
+
+class RememberedTokens:
+    """Tokens that were found good, by their SHA-256; no token itself is held.
+
+    Bounded: the one that was remembered first goes first. Only a token whose signature is good
+    gets in, so nobody else's flood drives out what is here. Safe to share between threads.
+    """
+
+    def __init__(self, most: int = MOST_REMEMBERED) -> None:
+        self._most = most
+        self._tokens: OrderedDict[bytes, _Remembered] = OrderedDict()
+        self._adding = Lock()
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def get(self, digest: bytes) -> "_Remembered | None":
+        """Return what was remembered under ``digest``."""
+        return self._tokens.get(digest)
+
+    def add(self, digest: bytes, remembered: "_Remembered") -> None:
+        """Remember; a bound of 0 remembers nothing."""
+        with self._adding:
+            self._tokens[digest] = remembered
+            while len(self._tokens) > self._most:
+                self._tokens.popitem(last=False)
+
+
+class _Remembered(NamedTuple):
+    """What a good token said, and the key that vouched for it."""
+
+    token: VerifiedToken
+    kid: str
+    key: IssuerKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,91 +269,128 @@ class TokenValidator:
     algorithms: Collection[str] = ("RS256", "PS256", "ES256", "Ed25519")
     leeway_seconds: float = 5
     now: Callable[[], float] = time.time
+    remembered: RememberedTokens = field(default_factory=RememberedTokens, repr=False)
 
     def validate(self, token: str) -> VerifiedToken:
         """Return what ``token`` says, if it is good.
 
         Raises InvalidTokenError, and CannotJudgeError where the issuer's keys are out of reach.
         """
+        refuse_long(token)
+        digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        remembered = self.remembered.get(digest)
+        if remembered is not None and self._is_still_good(remembered):
+            return remembered.token
+        verified = self._verified(token)
+        self.remembered.add(digest, verified)
+        return verified.token
+
+    def _is_still_good(self, remembered: _Remembered) -> bool:
+        """Judge again what may have changed: times, and whether the issuer has this key still."""
+        judge_times(remembered.token, self.now(), self.leeway_seconds)
+        return self._key(remembered.kid) == remembered.key
+
+    def _verified(self, token: str) -> _Remembered:
         unverified = _parsed(token)
         self._judge_header(unverified.header)
-        self._judge_parties(unverified.claims)
-        self._judge_times(unverified.claims)
+        judge_issuer(unverified.claims, self.issuer)
+        judge_audience(unverified.claims, self.audience)
         said = _said(unverified.claims)
-        if not self._key(unverified.header).verifies(
-            unverified.signing_input, unverified.signature
-        ):
-            raise InvalidTokenError("the signature is not good")
-        return said
+        judge_times(said, self.now(), self.leeway_seconds)
+        kid = unverified.header["kid"]
+        key = self._key(kid)
+        if key.algorithm != unverified.header["alg"]:  # RFC 8725 §3.1: one key, one algorithm
+            raise InvalidTokenError("the key of this kid is for another algorithm", kid=kid)
+        if not key.verifies(unverified.signing_input, unverified.signature):
+            raise InvalidTokenError("the signature is not good", kid=kid)
+        return _Remembered(said, kid, key)
 
     def _judge_header(self, header: Mapping[str, Any]) -> None:
-        """Judge type and algorithm; `jku`, `x5u`, `jwk` and what else is unknown is ignored."""
+        """Judge the header; `jku`, `x5u`, `jwk` and what else is unknown is ignored."""
         _judge_type(header.get("typ"))
         if "crit" in header:  # RFC 7515 §4.1.11: we understand no extension, so refuse them all
             raise InvalidTokenError("the token has critical extensions, and none is understood")
-        algorithm = header.get("alg")
+        algorithm, kid = header.get("alg"), header.get("kid")
         if not isinstance(algorithm, str) or algorithm not in self.algorithms:
-            raise InvalidTokenError("the token is signed with an algorithm that is not taken")
-
-    def _judge_parties(self, claims: Mapping[str, Any]) -> None:
-        if claims.get("iss") != self.issuer:  # RFC 9068 §4: MUST match exactly
-            raise InvalidTokenError(f"the token is not of the issuer {self.issuer}")
-        audience = claims.get("aud")
-        audiences = [audience] if isinstance(audience, str) else audience
-        if not isinstance(audiences, list) or not all(isinstance(aud, str) for aud in audiences):
-            raise InvalidTokenError("aud is missing or malformed")
-        if self.audience not in audiences:
-            raise InvalidTokenError(f"the token is for another API: aud lacks {self.audience}")
-
-    def _judge_times(self, claims: Mapping[str, Any]) -> None:
-        now = self.now()
-        if now >= _time(claims, "exp") + self.leeway_seconds:
-            raise InvalidTokenError("the token has expired")
-        if _time(claims, "iat") > now + self.leeway_seconds:
-            raise InvalidTokenError("the token was issued in the future")
-        if "nbf" in claims and _time(claims, "nbf") > now + self.leeway_seconds:
-            raise InvalidTokenError("the token is not valid yet")
-
-    def _key(self, header: Mapping[str, Any]) -> IssuerKey:
-        kid = header.get("kid")
+            raise InvalidTokenError(
+                "the token is signed with an algorithm that is not taken", alg=algorithm
+            )
         if not isinstance(kid, str) or not 0 < len(kid) <= LONGEST_KID:
             raise InvalidTokenError("kid is missing or malformed")
+
+    def _key(self, kid: str) -> IssuerKey:
         try:
-            key = self.keys.key(kid)
+            return self.keys.key(kid)
         except UnknownKeyError as error:
-            raise InvalidTokenError("the issuer publishes no key of this kid") from error
+            raise InvalidTokenError("the issuer publishes no key of this kid", kid=kid) from error
         except KeysUnavailableError as error:
-            raise CannotJudgeError(error.retry_after_seconds) from error
-        if key.algorithm != header["alg"]:  # RFC 8725 §3.1: one key, one algorithm
-            raise InvalidTokenError("the key of this kid is for another algorithm")
-        return key
+            raise CannotJudgeError(
+                "the issuer's keys cannot be fetched now", error.retry_after_seconds
+            ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class _UnverifiedToken:
+def refuse_long(token: str) -> None:
+    """Judge the size, before anything is parsed or sent on."""
+    if len(token) > LONGEST_TOKEN:
+        raise InvalidTokenError(f"the token is longer than {LONGEST_TOKEN} characters")
+
+
+def judge_issuer(claims: Mapping[str, Any], issuer: str) -> None:
+    """Refuse a token of another issuer, or of another environment: that is another issuer."""
+    iss = claims.get("iss")
+    if iss != issuer:  # RFC 9068 §4: MUST match exactly
+        raise InvalidTokenError(f"the token is of another issuer: iss is not {issuer}", iss=iss)
+
+
+def judge_audience(claims: Mapping[str, Any], audience: str) -> None:
+    """Refuse a token that was made for other APIs (RFC 9068 §4)."""
+    aud = claims.get("aud")
+    if aud == audience:
+        return
+    audiences = [aud] if isinstance(aud, str) else aud
+    if not isinstance(audiences, list) or not all(isinstance(one, str) for one in audiences):
+        raise MalformedClaimError("aud is missing or malformed")
+    if audience not in audiences:
+        raise InvalidTokenError(f"the token is for another API: aud lacks {audience}", aud=aud)
+
+
+def judge_times(token: VerifiedToken, now: float, leeway: float) -> None:
+    """Refuse what is no longer or not yet good, by clocks that ``leeway`` may lie between."""
+    if now >= token.expires_at + leeway:
+        raise InvalidTokenError("the token has expired", exp=token.expires_at)
+    if token.issued_at > now + leeway:
+        raise InvalidTokenError("the token was issued in the future", iat=token.issued_at)
+    if token.not_before > now + leeway:
+        raise InvalidTokenError("the token is not valid yet", nbf=token.not_before)
+
+
+class _UnverifiedToken(NamedTuple):
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
-    signing_input: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
+    signing_input: bytes
+    signature: bytes
 
 
 def _parsed(token: str) -> _UnverifiedToken:
-    """Take ``token`` apart; its size is judged before anything is parsed."""
-    if len(token) > LONGEST_TOKEN:
-        raise InvalidTokenError(f"the token is longer than {LONGEST_TOKEN} characters")
+    """Take ``token`` apart."""
     segments = token.split(".")
     if len(segments) != 3:
         raise InvalidTokenError("the token is no signed JWT")
     header, claims, signature = segments
     try:
         return _UnverifiedToken(
-            header=json_object(base64url_decoded(header)),
+            header=_parsed_header(header),
             claims=json_object(base64url_decoded(claims)),
             signing_input=f"{header}.{claims}".encode("ascii"),
             signature=base64url_decoded(signature),
         )
     except ValueError as error:
         raise InvalidTokenError("the token is no well-formed JWT") from error
+
+
+@lru_cache(maxsize=32)  # all tokens that a key signed have one header
+def _parsed_header(segment: str) -> Mapping[str, Any]:
+    return MappingProxyType(json_object(base64url_decoded(segment)))
 
 
 def _judge_type(typ: object) -> None:
@@ -294,41 +403,61 @@ def _judge_type(typ: object) -> None:
             "this is not an access token but an id_token or some other JWT (typ is JWT): "
             "send the access_token of the token response, whose typ is at+jwt"
         )
-    raise InvalidTokenError("this is not an access token: typ must be at+jwt")
-
-
-def _time(claims: Mapping[str, Any], name: str) -> float:
-    """Return the claim's NumericDate (RFC 7519 §2); to Python, True is a number as well."""
-    value = claims.get(name)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= cast("float", value) <= LATEST_TIME:
-        raise InvalidTokenError(f"{name} is missing or malformed")
-    return cast("float", value)
+    raise InvalidTokenError("this is not an access token: typ must be at+jwt", typ=typ)
 
 
 def _said(claims: Mapping[str, Any]) -> VerifiedToken:
-    scope = claims.get("scope", "")
-    if not isinstance(scope, str):
-        raise InvalidTokenError("scope is malformed")
+    """Return what the claims say, each of the form that it must have (RFC 9068 §2.2)."""
     return VerifiedToken(
-        client_id=_text(claims, "client_id"),
-        subject=_text(claims, "sub"),
-        token_id=_text(claims, "jti"),
-        scopes=frozenset(scope.split(" ")) - {""},
-        issued_at=_time(claims, "iat"),
-        expires_at=_time(claims, "exp"),
+        client_id=text_in(claims, "client_id"),
+        subject=text_in(claims, "sub"),
+        token_id=text_in(claims, "jti"),
+        scopes=scopes_in(claims),
+        issued_at=time_in(claims, "iat"),
+        not_before=time_in(claims, "nbf") if "nbf" in claims else 0,
+        expires_at=time_in(claims, "exp"),
     )
 
 
-def _text(claims: Mapping[str, Any], name: str) -> str:
+def scopes_in(claims: Mapping[str, Any]) -> frozenset[str]:
+    """Return the scopes (RFC 8693 §4.2); a token need not have any."""
+    scope = claims.get("scope", "")
+    if not isinstance(scope, str):
+        raise MalformedClaimError("scope is malformed")
+    return _scopes(scope)
+
+
+@lru_cache(maxsize=128)  # there are far fewer than tokens
+def _scopes(scope: str) -> frozenset[str]:
+    return frozenset(scope.split(" ")) - {""}
+
+
+def time_in(claims: Mapping[str, Any], name: str) -> float:
+    """Return the claim's NumericDate (RFC 7519 §2); to Python, True is a number as well."""
+    value = claims.get(name)
+    if type(value) not in (int, float) or not 0 <= cast("float", value) <= LATEST_TIME:
+        raise MalformedClaimError(f"{name} is missing or malformed")
+    return cast("float", value)
+
+
+def text_in(claims: Mapping[str, Any], name: str) -> str:
     """Return the claim: printable, as NUL and lone surrogates break what comes after us."""
     value = claims.get(name)
     if not isinstance(value, str) or not value or not value.isprintable():
-        raise InvalidTokenError(f"{name} is missing or malformed")
+        raise MalformedClaimError(f"{name} is missing or malformed")
     return value
 
 
-def _answer(refusal: BearerError, realm: str) -> Response:
+def _shown(value: object) -> str:
+    """Return ``value`` as it may stand in a log: what a stranger's token says is anything."""
+    if isinstance(value, str | int | float):
+        return ascii(value)
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return ascii(value)
+    return type(value).__name__
+
+
+def _answer(refusal: BearerError, check: TokenCheck) -> Response:
     """Answer with the challenge (RFC 6750 §3), and the same as problem details (RFC 9457)."""
     status = refusal.status
     refused(
@@ -336,7 +465,7 @@ def _answer(refusal: BearerError, realm: str) -> Response:
         refusal.error or refusal.name,
         method=request.method,
         url=request.base_url,
-        parameters={"error_description": refusal.description},
+        parameters={"error_description": refusal.description, **refusal.said},
     )
     problem = {"type": "about:blank", "title": status.phrase, "status": status.value}
     problem["detail"] = refusal.description
@@ -345,14 +474,16 @@ def _answer(refusal: BearerError, realm: str) -> Response:
     if isinstance(refusal, CannotJudgeError):
         answer.headers["Retry-After"] = str(refusal.retry_after_seconds)
     else:
-        answer.headers["WWW-Authenticate"] = _challenge(refusal, realm)
+        answer.headers["WWW-Authenticate"] = _challenge(refusal, check)
     return answer
 
 
-def _challenge(refusal: BearerError, realm: str) -> str:
-    parameters = {"realm": realm}
+def _challenge(refusal: BearerError, check: TokenCheck) -> str:
+    parameters = {"realm": check.realm}
     if refusal.error:
         parameters |= {"error": refusal.error, "error_description": refusal.description}
     if isinstance(refusal, InsufficientScopeError):
         parameters["scope"] = refusal.scope
+    if check.resource_metadata is not None:  # RFC 9728 §5.1
+        parameters["resource_metadata"] = check.resource_metadata()
     return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parameters.items())

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.fernet import Fernet
@@ -12,11 +13,13 @@ from cryptography.fernet import Fernet
 from demo.processes import ROOT, Service
 from shared.identifiers import ACCOUNT_PATH, SCOPE_READ, SCOPE_WRITE
 from shared.settings import STATE_DIR_VARIABLE
+from tests.conformance.bank_requests import read_with
 from tests.conformance.client_runs import ODD_CREDENTIALS, ODD_ENTRY, ClientUnderTest
 from tests.conformance.registration import authorization_server, do, registered_clients
 from tests.conformance.under_test import AuthorizationServerUnderTest, ResourceServerUnderTest
-from tests.stack.issuer import OwnIssuer
+from tests.stack.issuer import METADATA_PATH, OwnIssuer
 from tests.stack.local_stack import free_ports, local_stack
+from tests.stack.loopback import Asked, LoopbackServer, Reply
 
 OURS = ("AUTH_SERVER_", "RESOURCE_SERVER_", "CLIENT_SERVICE_", "OTEL_")
 
@@ -45,25 +48,70 @@ def local_authorization_server(folder: Path) -> Iterator[AuthorizationServerUnde
 def local_resource_server(state: Path, **changes: str) -> Iterator[ResourceServerUnderTest]:
     """Run a bank that trusts the tests' own issuer, and that issuer; ``changes`` are settings."""
     bank = Service("resource_server", free_ports(1)[0], state)
-    with OwnIssuer(audience=bank.url) as issuer:
+    with OwnIssuer(audience=bank.url) as issuer, _running(bank, issuer.url, changes):
+        yield ResourceServerUnderTest(bank.url + ACCOUNT_PATH, SCOPE_READ, issuer)
+
+
+@dataclass(frozen=True)
+class IntrospectingBank:
+    """A bank that asks about every token, and what it is answered."""
+
+    under_test: ResourceServerUnderTest
+    server: LoopbackServer
+
+    @property
+    def asked(self) -> list[Asked]:
+        """The questions that the bank asked so far."""
+        return [asked for asked in self.server.asked if asked.path == "/introspect"]
+
+    def answer(self, reply: Reply) -> None:
+        """Answer the bank's questions by ``reply`` from now on."""
+        self.server.reply("/introspect", reply)
+
+
+@contextmanager
+def introspecting_bank(state: Path) -> Iterator[IntrospectingBank]:
+    """Run a bank that asks an issuer of the tests' own about each token, and that issuer."""
+    bank = Service("resource_server", free_ports(1)[0], state)
+    secret = state / "secrets" / "resource_server_introspection_client_secret"
+    secret.parent.mkdir(parents=True)
+    secret.write_text("sec:ret% +")
+    with LoopbackServer() as server, OwnIssuer(audience=bank.url) as issuer:
+        metadata = {"issuer": server.url, "introspection_endpoint": f"{server.url}/introspect"}
+        server.reply(METADATA_PATH, Reply(document=metadata))
+        server.reply("/introspect", Reply(document={"active": True, "client_id": "c"}))
         settings = {
-            "RESOURCE_SERVER_BIND": f"127.0.0.1:{bank.port}",
-            "RESOURCE_SERVER_ISSUER": issuer.url,
-            "RESOURCE_SERVER_RESOURCE": bank.url,
-            "RESOURCE_SERVER_TRANSPORT": "plain-http",
-            "RESOURCE_SERVER_KEY_COOLDOWN_SECONDS": "1",
-            "RESOURCE_SERVER_WORKERS": "1",
-            **changes,
+            "RESOURCE_SERVER_TOKEN_CHECK": "introspection",
+            "RESOURCE_SERVER_INTROSPECTION_CLIENT_ID": "bank:1",
         }
-        environment = _environment(state, settings)
-        _flask(environment, "migrate")
-        _flask(environment, "ledger", "seed-demo")
-        try:
-            bank.start(environment)
-            bank.wait_until_ready()
-            yield ResourceServerUnderTest(bank.url + ACCOUNT_PATH, SCOPE_READ, issuer)
-        finally:
-            bank.stop()
+        with _running(bank, server.url, settings):
+            under_test = ResourceServerUnderTest(bank.url + ACCOUNT_PATH, SCOPE_READ, issuer)
+            read_with(under_test, "opaque")  # it looks up the endpoint, and keeps it
+            yield IntrospectingBank(under_test, server)
+
+
+@contextmanager
+def _running(
+    bank: Service, issuer: str, settings: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Run ``bank`` on the demo's data, with ``settings`` beside those that it must have."""
+    needed = {
+        "RESOURCE_SERVER_BIND": f"127.0.0.1:{bank.port}",
+        "RESOURCE_SERVER_ISSUER": issuer,
+        "RESOURCE_SERVER_RESOURCE": bank.url,
+        "RESOURCE_SERVER_TRANSPORT": "plain-http",
+        "RESOURCE_SERVER_KEY_COOLDOWN_SECONDS": "1",
+        "RESOURCE_SERVER_WORKERS": "1",
+    }
+    environment = _environment(bank.state, {**needed, **(settings or {})})
+    _flask(environment, "migrate")
+    _flask(environment, "ledger", "seed-demo")
+    try:
+        bank.start(environment)
+        bank.wait_until_ready()
+        yield
+    finally:
+        bank.stop()
 
 
 def local_client_in(folder: Path) -> ClientUnderTest:

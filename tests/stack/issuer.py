@@ -16,6 +16,7 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -72,6 +73,8 @@ class Answer:
     """How long it waits before it answers; a stopped server does not wait."""
     seconds_between_bytes: float = 0
     """Send the body in single bytes, so far apart."""
+    seconds_between_header_bytes: float = 0
+    """Send a header line without an end instead, in single bytes so far apart."""
 
 
 class OwnIssuer:
@@ -267,6 +270,9 @@ def _handler_of(issuer: OwnIssuer) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             answer = issuer._answer(self.path)
             issuer._wait(answer.wait_seconds)
+            if answer.seconds_between_header_bytes:
+                self._drip_headers(answer.seconds_between_header_bytes)
+                return
             self.send_response(answer.status)
             for name, value in {"Content-Type": "application/json", **answer.headers}.items():
                 self.send_header(name, value)
@@ -284,6 +290,14 @@ def _handler_of(issuer: OwnIssuer) -> type[BaseHTTPRequestHandler]:
                     issuer._wait(answer.seconds_between_bytes)
             except ConnectionError:  # who asked has given up
                 self.close_connection = True
+
+        def _drip_headers(self, seconds: float) -> None:
+            self.close_connection = True
+            with suppress(ConnectionError):  # who asked has given up
+                self.wfile.write(b"HTTP/1.0 200 OK\r\nX-Drops: ")
+                while not issuer._stopped.is_set():
+                    self.wfile.write(b"x")
+                    issuer._wait(seconds)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name above
             """Say nothing."""

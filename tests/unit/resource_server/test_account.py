@@ -211,7 +211,7 @@ def test_every_answer_of_the_bank_passes_arrow_5_once(
     assert events[1]["parameters"]["transactions"] == "2"
 
 
-def test_every_route_requires_a_token_but_health(bank: Callable[..., Flask]) -> None:
+def test_every_route_requires_a_token_but_health_and_metadata(bank: Callable[..., Flask]) -> None:
     app = bank()
     scopes = {
         rule.rule: getattr(app.view_functions[rule.endpoint], "required_scope", None)
@@ -221,6 +221,7 @@ def test_every_route_requires_a_token_but_health(bank: Callable[..., Flask]) -> 
     assert scopes == {
         "/livez": None,
         "/readyz": None,
+        "/.well-known/oauth-protected-resource": None,
         "/account": "Read",
         "/accounts/<account_id>": "Read",
         "/accounts/<account_id>/transactions": "Read",

@@ -22,6 +22,11 @@ def test_without_any_setting_the_bank_is_the_local_stacks() -> None:
         pytest.param("METADATA_URL", "auth-server:9000", id="metadata-url-without-scheme"),
         pytest.param("RESOURCE", "urn:bank", id="resource-that-is-no-url"),
         pytest.param("RESOURCE", 'https://bank.example/"', id="resource-with-a-quote"),
+        pytest.param("RESOURCE", "https://bank.example/<id>", id="resource-with-brackets"),
+        pytest.param("TOKEN_CHECK", "none", id="unknown-token-check"),
+        pytest.param("REMEMBERED_TOKENS", "-1", id="remembering-less-than-nothing"),
+        pytest.param("RESOURCE_NAME", "", id="resource-name-that-is-empty"),
+        pytest.param("RESOURCE_DOCUMENTATION", "docs", id="documentation-that-is-no-url"),
         pytest.param("REALM", 'the "bank"', id="realm-with-quotes"),
         pytest.param("REALM", "bänk", id="realm-beyond-ascii"),
         pytest.param("REALM", "", id="realm-that-is-empty"),
@@ -59,3 +64,35 @@ def test_behind_tls_an_https_issuer_is_fine(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("RESOURCE_SERVER_ISSUER", "https://issuer.example")
 
     assert read_settings(ResourceServerSettings).issuer == "https://issuer.example"
+
+
+def test_introspection_needs_a_client_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESOURCE_SERVER_TOKEN_CHECK", "introspection")
+
+    with pytest.raises(SystemExit, match=r"RESOURCE_SERVER_INTROSPECTION_CLIENT_ID: .*must be set"):
+        read_settings(ResourceServerSettings)
+
+
+def test_introspection_needs_a_secret_and_says_in_which_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RESOURCE_SERVER_TOKEN_CHECK", "introspection")
+    monkeypatch.setenv("RESOURCE_SERVER_INTROSPECTION_CLIENT_ID", "bank")
+    file = state_dir() / "secrets" / "resource_server_introspection_client_secret"
+
+    with pytest.raises(SystemExit, match=f"needs it: put it into the file {file}"):
+        read_settings(ResourceServerSettings)
+    file.parent.mkdir(parents=True)
+    file.write_text("secret")
+    secret = read_settings(ResourceServerSettings).introspection_client_secret
+    assert secret is not None
+    assert secret.get_secret_value() == "secret"
+
+
+def test_the_secret_for_introspection_cannot_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RESOURCE_SERVER_INTROSPECTION_CLIENT_SECRET", "secret")
+
+    with pytest.raises(SystemExit, match="cannot come from the environment"):
+        read_settings(ResourceServerSettings)

@@ -1,6 +1,8 @@
 import json
+import string
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -26,6 +28,8 @@ from resource_server.token_validation import (
     InvalidTokenError,
     MalformedRequestError,
     NoTokenError,
+    RememberedTokens,
+    TokenCheck,
     TokenValidator,
     bearer_token,
     check_tokens,
@@ -37,6 +41,7 @@ from tests.stack.issuer import ABSENT, OwnIssuer, base64url
 RESOURCE = "http://localhost:9001"
 ISSUER = "https://issuer.example"
 NOW = 1_800_000_000
+B64TOKEN = {*string.ascii_letters, *string.digits, *"-._~+/="}
 
 
 class PublishedKeys:
@@ -59,6 +64,21 @@ class NoKeys:
 
     def key(self, kid: str) -> IssuerKey:
         raise KeysUnavailableError(7) from UnknownKeyError(kid)
+
+
+class CountingKeys(PublishedKeys):
+    """The keys of an issuer, which count how many signatures they verify."""
+
+    verified = 0
+
+    def key(self, kid: str) -> IssuerKey:
+        key = super().key(kid)
+
+        def verifies(signing_input: bytes, signature: bytes) -> bool:
+            self.verified += 1
+            return key.verifies(signing_input, signature)
+
+        return IssuerKey(key.algorithm, key.members, verifies)
 
 
 @pytest.fixture
@@ -401,6 +421,19 @@ def test_whatever_a_token_holds_it_is_taken_or_refused(
 
 
 @hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_token_with_one_changed_character_is_refused(
+    validator: TokenValidator, issuer: OwnIssuer, data: st.DataObject
+) -> None:
+    token = issuer.token("ed", claims=times())
+    place = data.draw(st.integers(0, len(token) - 1))
+    character = data.draw(st.characters().filter(lambda drawn: drawn != token[place]))
+
+    with pytest.raises(InvalidTokenError):
+        validator.validate(token[:place] + character + token[place + 1 :])
+
+
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(st.binary(max_size=40), min_size=3, max_size=3))
 def test_arbitrary_octets_are_refused(validator: TokenValidator, parts: list[bytes]) -> None:
     token = b".".join(base64url(part) for part in parts).decode()
@@ -441,6 +474,136 @@ def test_a_description_holds_only_the_characters_of_rfc_6750() -> None:
     assert InvalidTokenError('a"b\\c\nd\u00e9').description == "a?b?c?d?"
 
 
+class TestRememberedTokens:
+    """What comes again is looked at again where something may have changed, and only there."""
+
+    @pytest.fixture
+    def keys(self, issuer: OwnIssuer) -> CountingKeys:
+        return CountingKeys(issuer)
+
+    def test_a_token_that_comes_again_is_not_verified_again(
+        self, validator: TokenValidator, keys: CountingKeys, issuer: OwnIssuer
+    ) -> None:
+        token = issuer.token(claims=times())
+        said = [validator.validate(token) for _ in range(3)]
+
+        assert (keys.verified, keys.asked) == (1, 3)
+        assert said[1:] == said[:1] * 2
+
+    def test_another_token_is_verified(
+        self, validator: TokenValidator, keys: CountingKeys, issuer: OwnIssuer
+    ) -> None:
+        for name in ("one", "two"):
+            validator.validate(issuer.token(claims=times(jti=name)))
+
+        assert keys.verified == 2
+
+    def test_a_token_whose_signature_was_changed_is_not_taken_for_the_one_it_was(
+        self, validator: TokenValidator, issuer: OwnIssuer
+    ) -> None:
+        token = issuer.token(claims=times())
+        validator.validate(token)
+
+        with pytest.raises(InvalidTokenError, match="signature"):
+            validator.validate(issuer.token(claims=times(), signature=b"x" * 256))
+
+    @pytest.mark.parametrize(
+        ("later", "reason"), [(305, "expired"), (-6, "in the future")], ids=["expired", "early"]
+    )
+    def test_its_times_are_looked_at_again(
+        self, later: int, reason: str, keys: CountingKeys, issuer: OwnIssuer
+    ) -> None:
+        now = [float(NOW)]
+        validator = TokenValidator(ISSUER, RESOURCE, keys, now=lambda: now[0])
+        token = issuer.token(claims=times())
+        validator.validate(token)
+        now[0] += later
+
+        with pytest.raises(InvalidTokenError, match=reason):
+            validator.validate(token)
+
+    def test_it_ends_with_the_key_that_signed_it(
+        self, validator: TokenValidator, issuer: OwnIssuer
+    ) -> None:
+        token = issuer.token(claims=times())
+        validator.validate(token)
+        issuer.published.remove("rsa")
+
+        with pytest.raises(InvalidTokenError, match="no key"):
+            validator.validate(token)
+
+    def test_it_ends_when_its_kid_becomes_that_of_another_key(
+        self, validator: TokenValidator, issuer: OwnIssuer
+    ) -> None:
+        token = issuer.token("ec", claims=times())
+        validator.validate(token)
+        issuer.published.remove("ec")
+        issuer.add_key("ec")
+
+        with pytest.raises(InvalidTokenError, match="signature"):
+            validator.validate(token)
+
+    def test_without_the_issuers_keys_it_is_not_taken(
+        self, validator: TokenValidator, issuer: OwnIssuer
+    ) -> None:
+        token = issuer.token(claims=times())
+        validator.validate(token)
+        later = TokenValidator(
+            ISSUER, RESOURCE, NoKeys(), now=lambda: NOW, remembered=validator.remembered
+        )
+
+        with pytest.raises(CannotJudgeError):
+            later.validate(token)
+
+    def test_its_scope_is_judged_each_time(
+        self, validator: TokenValidator, issuer: OwnIssuer
+    ) -> None:
+        check = TokenCheck(validator, "test")
+        header = f"Bearer {issuer.token(claims=times(scope='Read'))}"
+        check.admit(header, "Read")
+
+        with pytest.raises(InsufficientScopeError):
+            check.admit(header, "Write")
+
+    @pytest.mark.parametrize("bound", [0, 3])
+    def test_no_more_are_remembered_than_the_bound(
+        self, bound: int, keys: CountingKeys, issuer: OwnIssuer
+    ) -> None:
+        remembered = RememberedTokens(bound)
+        validator = TokenValidator(ISSUER, RESOURCE, keys, now=lambda: NOW, remembered=remembered)
+        tokens = [issuer.token("ed", claims=times()) for _ in range(5)]
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(validator.validate, tokens * 4))
+
+        assert len(remembered) == bound
+
+    def test_the_newest_are_remembered(self, keys: CountingKeys, issuer: OwnIssuer) -> None:
+        validator = TokenValidator(
+            ISSUER, RESOURCE, keys, now=lambda: NOW, remembered=RememberedTokens(1)
+        )
+        tokens = [issuer.token(claims=times()) for _ in range(2)]
+        for token in (*tokens, tokens[1], tokens[0]):
+            validator.validate(token)
+
+        assert keys.verified == 3
+
+    def test_a_refused_token_is_not_remembered(
+        self, validator: TokenValidator, issuer: OwnIssuer
+    ) -> None:
+        with pytest.raises(InvalidTokenError):
+            validator.validate(issuer.token(claims=times(), signature=b"x" * 256))
+
+        assert len(validator.remembered) == 0
+
+    def test_no_token_is_held(self, validator: TokenValidator, issuer: OwnIssuer) -> None:
+        token = issuer.token(claims=times())
+        validator.validate(token)
+        held = repr(vars(validator.remembered))
+
+        assert [part for part in token.split(".") if part in held] == []
+        assert "own-client" in held
+
+
 @pytest.mark.parametrize(
     "header", ["Bearer abc", "bearer abc", "BEARER abc", "Bearer   abc"], ids=repr
 )
@@ -478,6 +641,30 @@ def test_a_request_without_a_bearer_token_has_no_token(header: str | None) -> No
 def test_a_malformed_header_is_an_invalid_request(header: str) -> None:
     with pytest.raises(MalformedRequestError):
         bearer_token(header)
+
+
+@given(
+    scheme=st.sampled_from(["Bearer", "bearer", "BEARER", "bEaReR"]),
+    spaces=st.integers(1, 5),
+    token=st.from_regex(r"[A-Za-z0-9._~+/-]+=*", fullmatch=True),
+)
+def test_any_token_is_found_in_its_header(scheme: str, spaces: int, token: str) -> None:
+    assert bearer_token(scheme + " " * spaces + token) == token
+
+
+@given(
+    st.text(max_size=30)
+    | st.text(st.sampled_from("bearer BEARER,=\t\n.é"), max_size=30)
+    | st.text(max_size=20).map("Bearer {}".format)
+)
+def test_whatever_the_header_holds_there_is_a_token_in_it_or_a_refusal(header: str) -> None:
+    try:
+        token = bearer_token(header)
+    except (NoTokenError, MalformedRequestError):
+        return
+    assert header.lower().startswith("bearer ")
+    assert header.endswith(f" {token}")
+    assert set(token) <= B64TOKEN
 
 
 def never() -> ResponseReturnValue:
@@ -617,6 +804,56 @@ def test_a_refusal_is_recorded_once(
     ]
     assert description in events[0]["parameters"]["error_description"]
     assert events[0]["url"] == "http://localhost/"
+
+
+@pytest.mark.parametrize(
+    ("claims", "said"),
+    [
+        pytest.param(
+            {"iss": "https://staging.example"},
+            {"iss": "'https://staging.example'"},
+            id="of-another-environment",
+        ),
+        pytest.param(
+            {"iss": "https://\u0456ssuer\n"}, {"iss": r"'https://\u0456ssuer\n'"}, id="iss"
+        ),
+        pytest.param({"iss": [[[[1]]]]}, {"iss": "list"}, id="iss-that-is-a-list"),
+        pytest.param({"aud": ["a", "b"]}, {"aud": "['a', 'b']"}, id="aud"),
+        pytest.param({"exp": 5}, {"exp": "5"}, id="exp"),
+    ],
+)
+def test_the_log_says_what_the_refused_token_said(
+    claims: dict[str, Any],
+    said: dict[str, str],
+    ask: Callable[..., TestResponse],
+    issuer: OwnIssuer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "shared.arrows")
+    answer = ask(issuer.token(claims=times(**claims)))
+
+    [event] = [record.event for record in caplog.records if record.name == "shared.arrows"]  # type: ignore[attr-defined]
+    parameters = dict(event["parameters"])
+    assert parameters.pop("error_description") == answer.get_json(force=True)["detail"]
+    assert parameters == said
+
+
+def test_every_challenge_names_the_metadata_where_there_is_one(
+    validator: TokenValidator, issuer: OwnIssuer
+) -> None:
+    app = Flask("bare")
+    check_tokens(app, validator, "test", lambda: "https://bank.example/metadata")
+    app.add_url_rule("/", view_func=require_token(scope="Other")(never))
+    tokens = ["", "opaque", issuer.token(claims=times())]
+    answers = [
+        app.test_client().get("/", headers={"Authorization": f"Bearer {token}"}) for token in tokens
+    ]
+
+    assert [answer.status_code for answer in answers] == [400, 401, 403]
+    assert {
+        answer.headers["WWW-Authenticate"].partition(", resource_metadata=")[2]
+        for answer in answers
+    } == {'"https://bank.example/metadata"'}
 
 
 def test_a_view_says_which_scope_it_requires() -> None:

@@ -1,0 +1,1 @@
+"""What the system costs; each module is a measurement that anybody can run: `python -m bench.…`."""
