@@ -31,8 +31,8 @@ down: .venv/services.installed ## stop the system; its data stays
 status: .venv/services.installed ## say what runs
 	@$(DEMO) status
 
-logs: .venv/services.installed ## print the logs of all services, oldest line first (FOLLOW=1: go on)
-	@$(DEMO) logs $(if $(FOLLOW),--follow)
+logs: .venv/services.installed ## print the logs of all services, oldest line first (FOLLOW=1: go on; JSON=1: whole)
+	@$(DEMO) logs $(if $(FOLLOW),--follow) $(if $(JSON),--json)
 
 token: .venv/services.installed ## print a fresh access token, and nothing else
 	@$(DEMO) token

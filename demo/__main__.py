@@ -1,11 +1,13 @@
 """The command line behind the Makefile: `python -m demo --help`."""
 
 import argparse
+import json
 import os
 import shlex
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -77,19 +79,22 @@ def status(state: Path, _options: argparse.Namespace) -> int:
 
 
 def logs(state: Path, options: argparse.Namespace) -> int:
-    """Print every log line, oldest first; with --follow go on until interrupted."""
+    """Print every log line, oldest first, short or whole; with --follow until interrupted."""
     stack = stack_started_last(state, os.environ)
     shown = 0
     while True:
         lines = log_lines(stack.logs())
         for line in lines[shown:]:
-            number = line.get("arrow", " ")
-            time_of_day = str(line.get("time", ""))[11:23]
-            print(f"{time_of_day} {line.get('service', ''):<16} {number} {line.get('message', '')}")
+            print(json.dumps(line) if options.json else _short(line))
         shown = len(lines)
         if not options.follow:
             return 0
         time.sleep(1)
+
+
+def _short(line: Mapping[str, Any]) -> str:
+    time_of_day, number = str(line.get("time", ""))[11:23], line.get("arrow", " ")
+    return f"{time_of_day} {line.get('service', ''):<16} {number} {line.get('message', '')}"
 
 
 def token(state: Path, _options: argparse.Namespace) -> int:
@@ -174,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(do=function)
         if function is logs:
             command.add_argument("--follow", action="store_true")
+            command.add_argument("--json", action="store_true", help="each line as it was logged")
         if function in (cli, stop):
             command.add_argument("service", choices=sorted(PORT_VARIABLES))
         if function is cli:

@@ -39,7 +39,7 @@ def replace_credentials(flask: Flask) -> None:
     listed = _do(flask, "secrets", "list", DEMO_CLIENT, "--json")
     for secret in json.loads(listed):
         if secret["state"] not in {"revoked", "expired"}:
-            _do(flask, "secrets", "revoke", DEMO_CLIENT, secret["secret_id"])
+            _do(flask, "secrets", "revoke", DEMO_CLIENT, secret["secret_id"], "--yes")
     _do(flask, "secrets", "add", DEMO_CLIENT, "--to-vault", DEMO_CLIENT)
 
 

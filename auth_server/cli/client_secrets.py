@@ -6,6 +6,7 @@ from typing import IO
 
 import click
 
+from auth_server.cli.confirmation import confirm, yes
 from auth_server.cli.credentials import (
     end_after,
     print_delivered,
@@ -90,9 +91,12 @@ def secrets_group(
     @group.command("revoke")
     @click.argument("client")
     @click.argument("secret_id")
+    @yes
     @as_json
-    def revoke(client: str, secret_id: str, as_json: bool) -> None:
+    def revoke(client: str, secret_id: str, yes: bool, as_json: bool) -> None:
         """End a secret of CLIENT at once."""
+        registry.clients.get(client)
+        confirm(f"Whoever uses the secret {secret_id} of {client} gets no more tokens", yes)
         registry.secrets.revoke(client, secret_id)
         print_object({"client_id": client, "secret_id": secret_id, "state": "revoked"}, as_json)
 

@@ -65,7 +65,7 @@ def test_a_secret_rotated_under_load_refuses_not_one_request(own_stack: LocalSta
         wait_for_more(statuses)
         rotated = command(own_stack, "secrets", "rotate", CLIENT, "--to-vault", CLIENT)
         wait_for_more(statuses)
-        command(own_stack, "secrets", "revoke", CLIENT, rotated["old_secret_id"])
+        command(own_stack, "secrets", "revoke", CLIENT, rotated["old_secret_id"], "--yes")
         wait_for_more(statuses)
 
     run = own_stack.run_once(CLIENT_SERVICE_VAULT_ENTRY=CLIENT)

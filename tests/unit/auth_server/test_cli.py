@@ -123,7 +123,7 @@ def test_where_the_vault_can_not_be_asked_no_client_is_registered(
      (["clients", "disable", "nobody"], 1),
      (["secrets", "list", "nobody"], 1),
      (["secrets", "add", "nobody"], 1),
-     (["secrets", "revoke", "worker", "x"], 1),
+     (["secrets", "revoke", "worker", "x", "--yes"], 1),
      (["resources", "add", BANK, "--scope", "Other"], 3),
      (["resources", "add", "bank", "--scope", "Read"], 1),
      (["resources", "add", "urn:new"], 2),
@@ -190,7 +190,7 @@ def test_a_third_secret_is_refused_with_what_to_do(server: Running) -> None:
 def test_secrets_are_listed_with_their_states(server: Running, state_dir: Path) -> None:
     first = object_of(server, "secrets", "list", "worker")[0]["secret_id"]
     object_of(server, "secrets", "add", "worker", "--secret-lifetime-days", "1")
-    object_of(server, "secrets", "revoke", "worker", first)
+    object_of(server, "secrets", "revoke", "worker", first, "--yes")
     server.clock.time += 86400
     (state_dir / "vault" / "entry" / "..lock").mkdir(parents=True)
     server.command("secrets", "add", "worker", "--to-vault", "entry")

@@ -59,7 +59,7 @@ def test_what_was_lost_is_ended_before_a_new_secret_is_made() -> None:
     replace_credentials(flask)
 
     assert flask.commands[1:] == [
-        ("secrets", "revoke", "bank-reconciler", "live"),
-        ("secrets", "revoke", "bank-reconciler", "undelivered"),
+        ("secrets", "revoke", "bank-reconciler", "live", "--yes"),
+        ("secrets", "revoke", "bank-reconciler", "undelivered", "--yes"),
         ("secrets", "add", *IN_THE_VAULT),
     ]

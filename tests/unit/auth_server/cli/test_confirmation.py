@@ -26,7 +26,8 @@ def test_what_destroys_asks_first(
 @pytest.mark.parametrize(
     "command",
     [["clients", "remove", "worker"], ["resources", "remove", BANK, "--force"],
-     ["resources", "remove-scope", BANK, "Read", "--force"]],
+     ["resources", "remove-scope", BANK, "Read", "--force"],
+     ["secrets", "revoke", "worker", "any"]],
     ids=lambda command: " ".join(command[:2]),
 )  # fmt: skip
 def test_without_a_terminal_and_without_yes_nothing_is_destroyed(
