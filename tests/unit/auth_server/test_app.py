@@ -44,6 +44,7 @@ def test_it_lists_no_endpoint_that_is_not_described(server: Running) -> None:
         "/oidc/jwks",
         "/.well-known/oauth-authorization-server",
         "/.well-known/openid-configuration",
+        "/openapi.yaml",
     }
 
 
