@@ -1,5 +1,6 @@
 """A stop ends no request that is under way, and a start needs no hand, whatever was before."""
 
+import secrets
 import socket
 import time
 from base64 import b64encode
@@ -14,6 +15,7 @@ from docker.models.containers import Container
 
 from shared.identifiers import DEMO_CLIENT
 from tests.stack.container_stack import ContainerStack
+from tests.stack.local_stack import register_client
 
 SECONDS = 30
 GRACE_SECONDS = 35
@@ -21,6 +23,8 @@ HOLD = f"SELECT pg_sleep({GRACE_SECONDS})"
 COUNT = "SELECT count(*) FROM pg_stat_activity WHERE "
 RELEASE = f"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query = '{HOLD}'"  # noqa: S608 - nobody's input
 TOKEN_FORM = b"grant_type=client_credentials&scope=openid"
+
+Ask = Callable[[], requests.Response]
 
 
 @pytest.fixture
@@ -58,24 +62,26 @@ def basic(stack: ContainerStack) -> tuple[str, str]:
     return entry["client_id"], entry["client_secret"]
 
 
-def asked_token(stack: ContainerStack) -> requests.Response:
-    url, form = f"{stack.auth_url}/oidc/token", TOKEN_FORM.decode()
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    return requests.post(url, form, headers=headers, auth=basic(stack), timeout=GRACE_SECONDS)
+def token_request(stack: ContainerStack) -> Ask:
+    """Return the request of a client that is new, as no server has it in memory."""
+    client = register_client(stack, f"asks-at-a-stop-{secrets.token_hex(4)}")
+    url, auth = f"{stack.auth_url}/oidc/token", (client.client_id, client.client_secret)
+    form = {"grant_type": "client_credentials"}
+    return lambda: requests.post(url, form, auth=auth, timeout=GRACE_SECONDS)
 
 
-def asked_account(stack: ContainerStack) -> requests.Response:
+def account_request(stack: ContainerStack) -> Ask:
     token = stack.cli("client_service", "token").stdout.strip()
-    headers = {"Authorization": f"Bearer {token}"}
-    return requests.get(f"{stack.bank_url}/account", headers=headers, timeout=GRACE_SECONDS)
+    url, headers = f"{stack.bank_url}/account", {"Authorization": f"Bearer {token}"}
+    return lambda: requests.get(url, headers=headers, timeout=GRACE_SECONDS)
 
 
-def asked_runs(stack: ContainerStack) -> requests.Response:
-    return requests.get(f"{stack.client_url}/runs", timeout=GRACE_SECONDS)
+def runs_request(stack: ContainerStack) -> Ask:
+    return lambda: requests.get(f"{stack.client_url}/runs", timeout=GRACE_SECONDS)
 
 
 def run_ids(stack: ContainerStack) -> set[str]:
-    return {run["id"] for run in asked_runs(stack).json()["runs"]}
+    return {run["id"] for run in runs_request(stack)().json()["runs"]}
 
 
 @dataclass(frozen=True)
@@ -125,11 +131,13 @@ def signals_heard(container: Container) -> int:
 
 
 @pytest.mark.parametrize(
-    ("service", "table", "asked", "member"),
+    ("service", "table", "prepared", "member"),
     [
-        pytest.param("auth_server", "clients", asked_token, "access_token", id="auth_server"),
-        pytest.param("resource_server", "account", asked_account, "balance", id="resource_server"),
-        pytest.param("client_service", "run", asked_runs, "runs", id="client_service"),
+        pytest.param("auth_server", "clients", token_request, "access_token", id="auth_server"),
+        pytest.param(
+            "resource_server", "account", account_request, "balance", id="resource_server"
+        ),
+        pytest.param("client_service", "run", runs_request, "runs", id="client_service"),
     ],
 )
 def test_docker_stop_lets_a_request_that_waits_for_the_database_be_answered(
@@ -137,17 +145,18 @@ def test_docker_stop_lets_a_request_that_waits_for_the_database_be_answered(
     engine: docker.DockerClient,
     service: str,
     table: str,
-    asked: Callable[[ContainerStack], requests.Response],
+    prepared: Callable[[ContainerStack], Ask],
     member: str,
 ) -> None:
     container = container_of(own_containers, engine, service.replace("_", "-"))
     postgres = Postgres(container_of(own_containers, engine, "postgres"))
 
+    ask = prepared(own_containers)
     heard = signals_heard(container)
     with ThreadPoolExecutor() as pool:
         postgres.lock(service, table)
         try:
-            answer = pool.submit(asked, own_containers)
+            answer = pool.submit(ask)
             eventually(lambda: postgres.somebody_waits_to_read(service), "the request waits")
             stopped = pool.submit(stop, container)
             eventually(lambda: signals_heard(container) > heard, "the signal has arrived")
