@@ -10,6 +10,7 @@ from shared.settings import SECRETS_DIR_VARIABLE, STATE_DIR_VARIABLE
 from tests.stack import Stack
 from tests.stack.container_stack import ContainerStack, container_stack
 from tests.stack.local_stack import LocalStack, local_stack
+from tests.stack.postgres import PostgresDatabase, PostgresServer, postgres_server
 
 OURS = ("AUTH_SERVER_", "RESOURCE_SERVER_", "CLIENT_SERVICE_", "OTEL_", SECRETS_DIR_VARIABLE)
 HEALED = "seconds until healed"
@@ -111,3 +112,20 @@ def stack_of_containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Co
         pytest.skip(f"the system cannot run in containers: {problem}")
     with container_stack(tmp_path_factory.mktemp("a stack of containers")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server that the tests of a session share; each takes a database of its own."""
+    problem = why_no_containers()
+    if problem:
+        pytest.skip(f"PostgreSQL cannot run in a container: {problem}")
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_database(postgres: PostgresServer) -> Iterator[PostgresDatabase]:
+    """An empty database on PostgreSQL, for this test alone."""
+    with postgres.database() as database:
+        yield database
