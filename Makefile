@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: up run stop down status logs token cli clean test lint format coverage diagrams lock help
+.PHONY: up run stop down status logs token cli clean test lint format diagrams readmes lock help
 
 # The first Python that is new enough. Your own: make up PYTHON=/path/to/python3.13
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
@@ -61,6 +61,9 @@ format: .venv/development.installed ## format the code
 
 diagrams: ## render the diagram to SVG (needs PlantUML)
 	@diagrams/render.sh
+
+readmes: .venv/development.installed ## write the tables of settings in the READMEs anew
+	@$(VENV_PYTHON) -m tests.architecture.settings_tables
 
 LOCK = $(VENV_PYTHON) -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-header pyproject.toml

@@ -17,6 +17,7 @@ from auth_server.signing_keys import SigningKeys, signing_keys
 from auth_server.token_endpoint import token_endpoint
 from shared.database import Database, migrate_command
 from shared.identifiers import TOKEN_PATH
+from shared.openapi import openapi_blueprint
 from shared.service_app import service_app
 from shared.settings import read_settings
 from shared.tracing import tracer_provider
@@ -24,6 +25,7 @@ from shared.vault import open_vault
 
 SERVICE = "auth_server"
 MIGRATIONS = Path(__file__).parent / "migrations"
+OPENAPI = Path(__file__).parent / "openapi.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ def create_app(
     register_error_handlers(app)
     app.register_blueprint(token_endpoint(TokenServer(settings, keys, registry.find_client, now)))
     app.register_blueprint(metadata(settings, registry, keys))
+    app.register_blueprint(openapi_blueprint(OPENAPI))
     for group in command_groups(registry, keys, open_vault(settings), now):
         app.cli.add_command(group)
     app.cli.add_command(migrate_command(database, MIGRATIONS))

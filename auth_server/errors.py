@@ -17,6 +17,12 @@ log = logging.getLogger(__name__)
 
 CHALLENGE = 'Basic realm="token endpoint", charset="UTF-8"'
 
+# Authlib says nothing beside these two codes.
+DESCRIPTIONS = {
+    "unsupported_grant_type": "The one grant type here is client_credentials.",
+    "unauthorized_client": "The client may have no scope of any resource, and so no token.",
+}
+
 # RFC 6749 §5.2 has no code for what HTTP refuses by itself; `invalid_request` ("otherwise
 # malformed") is the nearest for what the caller did, and these for the rest.
 HTTP_ERRORS = {
@@ -54,6 +60,7 @@ class InvalidTargetError(OAuth2Error):
 def refusal(error: OAuth2Error) -> Response:
     """Return the answer to an OAuth error, and record it: once for each refused request."""
     status, body, headers = error()
+    body.setdefault("error_description", DESCRIPTIONS.get(body["error"], "The request failed."))
     _record(int(status), body, getattr(error, "reason", ""))
     return Response(json.dumps(body), status, headers)
 
