@@ -1,5 +1,6 @@
 """The bank's application: wiring, and no rule."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import requests
@@ -8,6 +9,7 @@ from flask import Flask
 from resource_server.account import accounts
 from resource_server.cli import register_commands
 from resource_server.issuer_keys import CacheRules, IssuerKeys
+from resource_server.payments import take_payments
 from resource_server.problem_details import answer_with_problem_details
 from resource_server.settings import ResourceServerSettings
 from resource_server.token_validation import TokenValidator, check_tokens
@@ -35,6 +37,7 @@ def create_app(settings: ResourceServerSettings | None = None) -> Flask:
     check_tokens(app, _token_validator(settings), settings.realm)
     answer_with_problem_details(app)
     app.register_blueprint(accounts)
+    take_payments(app, database, timedelta(hours=settings.idempotency_key_hours))
     app.cli.add_command(migrate_command(database, MIGRATIONS))
     register_commands(app, database)
     return app

@@ -75,6 +75,10 @@ class ResourceServerSettings(ServiceSettings):
     key_outage_seconds: int = Field(default=3600, ge=0, le=86_400)
     """How long keys are used past their time while the issuer cannot be reached."""
 
+    idempotency_key_hours: int = Field(default=168, ge=1, le=8760)
+    """How long the answer to a payment is remembered under its `Idempotency-Key`. After that the
+    same key makes another payment."""
+
     @field_validator("issuer", "metadata_url")
     @classmethod
     def _https_behind_tls(cls, url: str | None, info: ValidationInfo) -> str | None:

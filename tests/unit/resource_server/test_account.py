@@ -316,6 +316,8 @@ def test_every_route_requires_a_token_but_health(bank: Callable[..., Flask]) -> 
     assert scopes == {
         "/livez": None,
         "/readyz": None,
+        "/payments": "Write",
+        "/payments/<payment_id>": "Read",
         "/account": "Read",
         "/accounts": "Read",
         "/accounts/<account_id>": "Read",
