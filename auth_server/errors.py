@@ -27,6 +27,12 @@ DESCRIPTIONS = {
     "unauthorized_client": "The client may have no scope of any resource, and so no token.",
 }
 
+# Authlib says nothing beside these two codes.
+DESCRIPTIONS = {
+    "unsupported_grant_type": "The one grant type here is client_credentials.",
+    "unauthorized_client": "The client may have no scope of any resource, and so no token.",
+}
+
 # RFC 6749 §5.2 has no code for what HTTP refuses by itself; `invalid_request` ("otherwise
 # malformed") is the nearest for what the caller did, and these for the rest.
 HTTP_ERRORS = {

@@ -1,29 +1,32 @@
-"""Arrow 5: the resource content, a client's account and its transactions.
+"""Arrow 5: the resource content, a client's accounts and their transactions.
 
 Every view is behind `@require_token` (where arrow 4 arrives), shows a client only the accounts
 that it was given, and answers through `return_resource`. An account of somebody else answers
 exactly like one that does not exist (OWASP API1:2023).
 """
 
-import re
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from http import HTTPStatus
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, abort, current_app, jsonify, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from resource_server.ledger import Entry, default_account, entries, visible_account
+from resource_server.account_fields import account_fields, entry_fields, transactions_path
+from resource_server.ledger import (
+    default_account,
+    entries,
+    visible_account,
+    visible_accounts,
+)
 from resource_server.models import Account
+from resource_server.query_parameters import HIGHEST_NUMBER, limit_of_a_page, number
 from resource_server.token_validation import require_token, verified_token
 from shared.arrows import Arrow, passed
 from shared.database import Database
 from shared.identifiers import ACCOUNT_PATH, SCOPE_READ, is_identifier
-
-DEFAULT_PAGE: Final = 100
-LONGEST_PAGE: Final = 500
-HIGHEST_SEQUENCE: Final = 10**18 - 1
 
 accounts = Blueprint("accounts", __name__)
 
@@ -34,7 +37,24 @@ def read_own_account() -> ResponseReturnValue:
     """Return the client's default account."""
     with _database().reading() as session:
         account = default_account(session, verified_token().client_id)
-    return return_resource(_account_fields(_found(account)))
+    return return_resource(account_fields(_found(account)))
+
+
+@accounts.get("/accounts")
+@require_token(scope=SCOPE_READ)
+def read_accounts() -> ResponseReturnValue:
+    """Return a page of the client's accounts: up to `limit`, whose ids follow `after`."""
+    after, limit = request.args.get("after", ""), limit_of_a_page()
+    if after and not is_identifier(after):
+        abort(400, "after must be the id of an account")
+    with _database().reading() as session:
+        found = visible_accounts(session, verified_token().client_id, after, limit + 1)
+    page = [account_fields(account) for account in found[:limit]]
+    if len(found) <= limit:
+        return return_resource({"accounts": page, "next": None})
+    query = urlencode({"after": found[limit - 1].id, "limit": limit})
+    link = f"{url_for('accounts.read_accounts')}?{query}"
+    return return_resource({"accounts": page, "next": link}, {"Link": f'<{link}>; rel="next"'})
 
 
 @accounts.get("/accounts/<account_id>")
@@ -43,57 +63,50 @@ def read_account(account_id: str) -> ResponseReturnValue:
     """Return one of the client's accounts."""
     with _database().reading() as session:
         account = _visible(session, account_id)
-    return return_resource(_account_fields(account))
+    return return_resource(account_fields(account))
 
 
 @accounts.get("/accounts/<account_id>/transactions")
 @require_token(scope=SCOPE_READ)
 def read_transactions(account_id: str) -> ResponseReturnValue:
-    """Return a page: up to `limit` transactions numbered above `after`, none above `until`."""
-    after, until = _number("after", 0), _number("until", HIGHEST_SEQUENCE)
-    limit = _number("limit", DEFAULT_PAGE, lowest=1, highest=LONGEST_PAGE)
+    """Return a page: up to `limit` transactions numbered above `after`, none above `until`.
+
+    A page has one link (RFC 8288 §3), the one that a reader follows: `next`, which holds the
+    `until` of the first page, so that a walk ends where it began however much is booked meanwhile.
+    """
+    after, until, limit = number("after", 0), number("until", HIGHEST_NUMBER), limit_of_a_page()
     with _database().reading() as session:
         account = _visible(session, account_id)
         until = min(until, account.last_sequence)
         last = min(after + limit, until)
-        page = [_entry_fields(entry) for entry in entries(session, account.id, after, last)]
+        page = [entry_fields(entry) for entry in entries(session, account.id, after, last)]
     fields = {"account_id": account.id, "currency": account.currency, "until": until}
     if last >= until:
         return return_resource({**fields, "transactions": page, "next": None})
-    link = _transactions_path(account, after=last, limit=limit, until=until)
-    answer = return_resource({**fields, "transactions": page, "next": link})
-    answer.headers["Link"] = f'<{link}>; rel="next"'
-    return answer
+    link = transactions_path(account, after=last, limit=limit, until=until)
+    fields |= {"transactions": page, "next": link}
+    return return_resource(fields, {"Link": f'<{link}>; rel="next"'})
 
 
-def return_resource(fields: Mapping[str, Any]) -> Response:
-    """Answer with ``fields``, not to be kept by any cache: it is somebody's money."""
+def return_resource(
+    fields: Mapping[str, Any], headers: Mapping[str, str] | None = None, status: int = 200
+) -> Response:
+    """Answer with ``fields``; with 304 alone where who asks has them already (RFC 9110 §13.1.2).
+
+    No shared cache may keep it, as it is somebody's money (`private`, RFC 9111 §5.2.2.7), and its
+    owner's must ask before each use (`no-cache`, §5.2.2.4). `no-store` would leave nothing to ask
+    about. The tag is of the content itself, so it changes when that does and never else.
+    """
     answer = jsonify(fields)
-    answer.headers["Cache-Control"] = "no-store"
+    answer.status_code = status
+    answer.headers.update({**(headers or {}), "Cache-Control": "private, no-cache"})
+    answer.add_etag()
+    answer.make_conditional(request)
+    if answer.status_code == HTTPStatus.PRECONDITION_FAILED:
+        abort(answer.status_code, "the resource is not the one that If-Match names")
     shown = {name: len(part) if isinstance(part, list) else part for name, part in fields.items()}
     passed(Arrow.RETURN_RESOURCE, status=answer.status_code, parameters=shown)
     return answer
-
-
-def _account_fields(account: Account) -> dict[str, object]:
-    """Return the account; ``balance``, in minor units, counts what is numbered up to ``as_of``."""
-    fields: dict[str, object] = {"account_id": account.id, "owner": account.owner}
-    fields |= {"currency": account.currency, "balance": account.balance}
-    fields["as_of"] = account.last_sequence
-    fields["transactions"] = _transactions_path(account, until=account.last_sequence)
-    return fields
-
-
-def _entry_fields(entry: Entry) -> dict[str, object]:
-    fields: dict[str, object] = {"sequence": entry.sequence, "amount": entry.amount}
-    fields |= {"counterparty": entry.counterparty, "reference": entry.reference}
-    return {**fields, "booked_at": entry.booked_at.isoformat()}
-
-
-def _transactions_path(account: Account, **query: int) -> str:
-    """Return the reference, without scheme and host: no token follows it to another server."""
-    path = url_for("accounts.read_transactions", account_id=account.id)
-    return f"{path}?{urlencode(query)}"
 
 
 def _found(account: Account | None) -> Account:
@@ -105,15 +118,6 @@ def _visible(session: Session, account_id: str) -> Account:
     if not is_identifier(account_id):
         return _found(None)
     return _found(visible_account(session, verified_token().client_id, account_id))
-
-
-def _number(name: str, default: int, lowest: int = 0, highest: int = HIGHEST_SEQUENCE) -> int:
-    """Return the query parameter ``name``; ASCII digits, as Python's `int` takes many more."""
-    values = request.args.getlist(name) or [str(default)]
-    is_number = len(values) == 1 and re.fullmatch(r"[0-9]{1,18}", values[0])
-    if not is_number or not lowest <= int(values[0]) <= highest:
-        abort(400, f"{name} must be one number from {lowest} to {highest}")
-    return int(values[0])
 
 
 def _database() -> Database:

@@ -1,5 +1,6 @@
 """The bank's application: wiring, and no rule."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from flask import Flask
@@ -15,6 +16,7 @@ from resource_server.issuer_keys import (
     impatient_session,
 )
 from resource_server.metadata import resource_metadata, url_of_metadata
+from resource_server.payments import take_payments
 from resource_server.problem_details import answer_with_problem_details
 from resource_server.settings import ResourceServerSettings
 from resource_server.token_validation import (
@@ -25,11 +27,13 @@ from resource_server.token_validation import (
     check_tokens,
 )
 from shared.database import Database, migrate_command
+from shared.openapi import openapi_blueprint
 from shared.service_app import service_app
 from shared.settings import read_settings
 from shared.tracing import TracingAdapter, tracer_provider
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+OPENAPI = Path(__file__).parent / "openapi.yaml"
 
 
 def create_app(settings: ResourceServerSettings | None = None) -> Flask:
@@ -49,6 +53,8 @@ def create_app(settings: ResourceServerSettings | None = None) -> Flask:
     answer_with_problem_details(app)
     app.register_blueprint(resource_metadata(settings))
     app.register_blueprint(accounts)
+    take_payments(app, database, timedelta(hours=settings.idempotency_key_hours))
+    app.register_blueprint(openapi_blueprint(OPENAPI))
     app.cli.add_command(migrate_command(database, MIGRATIONS))
     register_commands(app, database)
     return app

@@ -42,7 +42,7 @@ def seed_demo(session: Session) -> bool:
 
 
 def _book_day(session: Session, day: int) -> None:
-    amount, reference = _transaction_of(day)
+    amount, reference = transaction_of(day)
     comes_in = amount > 0
     post_transfer(
         session,
@@ -55,7 +55,7 @@ def _book_day(session: Session, day: int) -> None:
     )
 
 
-def _transaction_of(day: int) -> tuple[int, str]:
+def transaction_of(day: int) -> tuple[int, str]:
     """Return what happens on ``day``: an amount in cents, and what it was for."""
     day_of_month = day % 30
     if day_of_month == 0:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from resource_server.models import (
@@ -26,15 +26,19 @@ class LedgerError(Exception):
 
 
 class UnknownAccountError(LedgerError):
-    """One of the two accounts does not exist."""
+    """There is no account to debit."""
 
 
 class CurrencyMismatchError(LedgerError):
-    """The transfer and its accounts are not all of one currency."""
+    """The debited account is not in the currency of the transfer."""
 
 
 class InsufficientFundsError(LedgerError):
     """The debited account would fall below its lowest balance."""
+
+
+class NotCreditableError(LedgerError):
+    """The account to credit does not exist, or cannot take the transfer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +64,19 @@ def default_account(session: Session, client_id: str) -> Account | None:
 
 def visible_account(session: Session, client_id: str, account_id: str) -> Account | None:
     """Return the account if it exists and ``client_id`` was given it; the two look alike."""
-    return session.scalars(
-        select(Account)
-        .join(AccountAccess, AccountAccess.account_id == Account.id)
-        .where(Account.id == account_id)
-        .where(AccountAccess.client_id.in_((client_id, EVERY_CLIENT)))
-    ).first()
+    return session.scalars(_visible_to(client_id).where(Account.id == account_id)).first()
+
+
+def visible_accounts(session: Session, client_id: str, after: str, limit: int) -> Sequence[Account]:
+    """Return the first ``limit`` accounts of ``client_id`` whose ids follow ``after``."""
+    visible = _visible_to(client_id).where(Account.id > after)
+    return session.scalars(visible.order_by(Account.id).limit(limit)).all()
+
+
+def _visible_to(client_id: str) -> Select[Account]:
+    clients = (client_id, EVERY_CLIENT)
+    given = select(AccountAccess.account_id).where(AccountAccess.client_id.in_(clients))
+    return select(Account).where(Account.id.in_(given))
 
 
 def entries(session: Session, account_id: str, after: int, last: int) -> Sequence[Entry]:
@@ -105,23 +116,42 @@ def post_transfer(
     two transfers cannot wait for each other; only then are the sequence numbers given out, so
     that an account's entries become visible in the order of their numbers.
 
+    The account to credit is judged last, and says no for one reason whatever is the matter with
+    it: who could not pay learns nothing of other people's accounts.
+
     Raises LedgerError where the book does not take it; nothing has changed then.
     """
     if not 1 <= amount <= LARGEST_AMOUNT:
         raise LedgerError(f"the amount must be from 1 to {LARGEST_AMOUNT} minor units")
-    debited, credited = _locked(session, debit_account_id, credit_account_id)
-    if not debited.currency == credited.currency == currency:
-        raise CurrencyMismatchError(f"the accounts are not both in {currency}")
-    if debited.lowest_balance is not None and debited.balance - amount < debited.lowest_balance:
+    accounts = locked_accounts(session, debit_account_id, credit_account_id)
+    debited, credited = accounts.get(debit_account_id), accounts.get(credit_account_id)
+    if debited is None:
+        raise UnknownAccountError("there is no such account to debit")
+    if debited.currency != currency:
+        raise CurrencyMismatchError(f"the account is in {debited.currency}")
+    if debited.balance - amount < _lowest_balance(debited):
         raise InsufficientFundsError("the account does not hold the amount")
-    _book(debited, -amount)
-    _book(credited, amount)
+    if credited is None or not _can_take(credited, debited, amount):
+        raise NotCreditableError("no account of this id can be credited with this")
+    return _booked(session, debited, credited, amount, reference, booked_at)
+
+
+def _booked(
+    session: Session,
+    debited: Account,
+    credited: Account,
+    amount: int,
+    reference: str,
+    booked_at: datetime,
+) -> Transfer:
+    _change(debited, -amount)
+    _change(credited, amount)
     transfer = Transfer(
         debit_account_id=debited.id,
         debit_sequence=debited.last_sequence,
         credit_account_id=credited.id,
         credit_sequence=credited.last_sequence,
-        currency=currency,
+        currency=debited.currency,
         amount=amount,
         booked_at=booked_at,
         reference=reference,
@@ -130,25 +160,32 @@ def post_transfer(
     return transfer
 
 
-def _locked(session: Session, debit_account_id: str, credit_account_id: str) -> tuple[Account, ...]:
-    """Return both accounts as they are now, held until the transaction ends.
+def locked_accounts(session: Session, *account_ids: str) -> dict[str, Account]:
+    """Return those of the accounts that exist, as they are now, held until the transaction ends.
 
     SQLite knows no row locks and needs none: its writing transactions take turns.
     """
-    ids = {debit_account_id, credit_account_id}
-    locked = session.scalars(
+    found = session.scalars(
         select(Account)
-        .where(Account.id.in_(ids))
+        .where(Account.id.in_(account_ids))
         .order_by(Account.id)
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    accounts = {account.id: account for account in locked}
-    if len(accounts) != 2:
-        raise UnknownAccountError("a transfer needs two accounts that exist")
-    return accounts[debit_account_id], accounts[credit_account_id]
+    return {account.id: account for account in found}
 
 
-def _book(account: Account, change: int) -> None:
+def _lowest_balance(account: Account) -> int:
+    """Return the account's limit; a balance stays within what every JSON parser keeps exact."""
+    lowest = -LARGEST_AMOUNT
+    return lowest if account.lowest_balance is None else max(lowest, account.lowest_balance)
+
+
+def _can_take(credited: Account, debited: Account, amount: int) -> bool:
+    is_another = credited.id != debited.id and credited.currency == debited.currency
+    return is_another and credited.balance + amount <= LARGEST_AMOUNT
+
+
+def _change(account: Account, change: int) -> None:
     account.balance += change
     account.last_sequence += 1

@@ -1,4 +1,4 @@
-"""The bank's tables: accounts, the transfers between them, and who may see which account.
+"""The bank's tables: accounts, the transfers between them, payments, and who may see what.
 
 Double entry is held by the database itself: a transfer is one row with the account it debits,
 the account it credits and a positive amount, so neither side can be there without the other.
@@ -6,9 +6,10 @@ The entries of an account are a view of those rows (`entry`, made by the first m
 """
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     CheckConstraint,
     DateTime,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     String,
+    Text,
     TypeDecorator,
     UniqueConstraint,
     column,
@@ -42,7 +44,7 @@ NAMING: Final = {
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A time in UTC; SQLite keeps no zone, so it is put back when a time is read."""
+    """A time in UTC; SQLite keeps no zone, and PostgreSQL tells a time in that of its server."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -52,8 +54,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value else None
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        """Return ``value`` with its zone."""
-        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+        """Return ``value`` in UTC, with its zone."""
+        if value is None or value.tzinfo is None:
+            return value and value.replace(tzinfo=UTC)
+        return value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):
@@ -124,8 +128,39 @@ ENTRY = table(
 """The view of transfers as an account sees them: two rows each, the debit's amount negative."""
 
 
+class Payment(Base):
+    """A transfer that a client asked for, under the id by which the client reads it."""
+
+    __tablename__ = "payment"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    client_id: Mapped[str] = mapped_column(Text)
+    """As the token has it: an issuer's ids may have any length."""
+    transfer_id: Mapped[int] = mapped_column(ForeignKey("transfer.id"), unique=True)
+
+
+class RememberedAnswer(Base):
+    """What was answered to a request under an idempotency key, until the key's time ends.
+
+    Status and answer are NULL only within the transaction that works on it.
+    """
+
+    __tablename__ = "remembered_answer"
+
+    key_digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 of client and key, in hex: both may be long, and neither is needed again."""
+    request_digest: Mapped[str] = mapped_column(String(64))
+    ends_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    status: Mapped[int | None]
+    answer: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """The document that was answered, its members in their order."""
+
+
 class AccountAccess(Base):
-    """The right of a client to see an account; at most one of its accounts is its default."""
+    """The right of a client to an account; at most one of its accounts is its default.
+
+    It sees the account with the scope `Read`, and pays from it with the scope `Write`.
+    """
 
     __tablename__ = "account_access"
 

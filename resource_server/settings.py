@@ -112,6 +112,10 @@ class ResourceServerSettings(ServiceSettings):
     resource_documentation: CheckedUrl | None = None
     """Where developers read how to use this bank, in its metadata."""
 
+    idempotency_key_hours: int = Field(default=168, ge=1, le=8760)
+    """How long the answer to a payment is remembered under its `Idempotency-Key`. After that the
+    same key makes another payment."""
+
     @field_validator("issuer", "metadata_url")
     @classmethod
     def _https_behind_tls(cls, url: str | None, info: ValidationInfo) -> str | None:

@@ -11,8 +11,11 @@ from pydantic import SecretStr
 
 from auth_server.app import create_app as auth_server
 from auth_server.settings import AuthServerSettings
-from tests.architecture.settings_tables import ROOT, readme_of, with_table
+from resource_server.app import create_app as resource_server
+from resource_server.settings import ResourceServerSettings
+from tests.architecture.settings_tables import ROOT, SETTINGS, readme_of, with_table
 
+SERVICES = ["auth_server", "resource_server"]
 NOT_OPERATIONS = {"parameters", "summary", "description"}
 
 
@@ -22,7 +25,10 @@ def application(service: str, folder: Path) -> Flask:
     applications = {
         "auth_server": lambda: auth_server(
             AuthServerSettings(database_url=url, transport="plain-http", key_encryption_key=key)
-        )
+        ),
+        "resource_server": lambda: resource_server(
+            ResourceServerSettings(database_url=url, transport="plain-http")
+        ),
     }
     return applications[service]()
 
@@ -33,7 +39,7 @@ def document(service: str) -> dict[str, Any]:
     return parsed
 
 
-@pytest.mark.parametrize("service", ["auth_server"])
+@pytest.mark.parametrize("service", SERVICES)
 def test_the_document_has_the_routes_of_the_service_and_no_other(
     service: str, tmp_path: Path
 ) -> None:
@@ -52,7 +58,7 @@ def test_the_document_has_the_routes_of_the_service_and_no_other(
     assert described == routes
 
 
-@pytest.mark.parametrize("service", ["auth_server"])
+@pytest.mark.parametrize("service", SERVICES)
 def test_the_document_is_served_as_it_is(service: str, tmp_path: Path) -> None:
     answer = application(service, tmp_path).test_client().get("/openapi.yaml")
 
@@ -60,7 +66,7 @@ def test_the_document_is_served_as_it_is(service: str, tmp_path: Path) -> None:
     assert answer.data == (ROOT / service / "openapi.yaml").read_bytes()
 
 
-@pytest.mark.parametrize("service", ["auth_server"])
+@pytest.mark.parametrize("service", SETTINGS)
 def test_the_readme_has_the_settings_as_the_class_has_them(service: str) -> None:
     readme = readme_of(service).read_text()
 

@@ -35,10 +35,14 @@ class PostgresServer:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @contextmanager
-    def database(self) -> Iterator[PostgresDatabase]:
-        """Make an empty database and give it; drop it at the end, whoever still uses it."""
+    def database(self, like: PostgresDatabase | None = None) -> Iterator[PostgresDatabase]:
+        """Make a database and give it: empty, or a copy of one that nobody uses meanwhile.
+
+        At the end it is dropped, whoever still uses it.
+        """
         name = f"of_test_{next(self._numbers)}"
-        self._do(f"CREATE DATABASE {name}")
+        template = like.url.rpartition("/")[2] if like else "template1"
+        self._do(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
             url = f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{name}"
             yield PostgresDatabase(url, PASSWORD)

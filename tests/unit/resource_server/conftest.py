@@ -1,9 +1,11 @@
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from flask import Flask
+from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
 from resource_server.app import MIGRATIONS, create_app
@@ -11,6 +13,7 @@ from resource_server.demo_ledger import seed_demo
 from resource_server.settings import ResourceServerSettings
 from shared.database import Database, migrate
 from tests.stack.issuer import OwnIssuer
+from tests.stack.postgres import PostgresDatabase, PostgresServer
 
 RESOURCE = "http://localhost:9001"
 
@@ -60,12 +63,67 @@ def bank(database: Database, issuer: OwnIssuer) -> Iterator[Callable[..., Flask]
 
 
 @pytest.fixture
-def get(bank: Callable[..., Flask], issuer: OwnIssuer) -> Callable[..., TestResponse]:
-    """Ask a bank with a good token: `get(path, client_id=…, scope=…)`."""
+def ask(bank: Callable[..., Flask], issuer: OwnIssuer) -> Callable[..., TestResponse]:
+    """Ask a bank with a good token: `ask(method, path, client_id=…, scope=…, headers=…)`."""
     client = bank().test_client()
 
-    def get(path: str, client_id: str = "own-client", scope: str = "Read") -> TestResponse:
+    def ask(
+        method: str,
+        path: str,
+        *,
+        client_id: str = "own-client",
+        scope: str,
+        headers: Mapping[str, str] | None = None,
+        data: bytes = b"",
+    ) -> TestResponse:
         token = issuer.token("ed", claims={"client_id": client_id, "scope": scope})
-        return client.get(path, headers={"Authorization": f"Bearer {token}"})
+        sent = {"Authorization": f"Bearer {token}", **(headers or {})}
+        return client.open(path, method=method, headers=sent, data=data)
 
-    return get
+    return ask
+
+
+@pytest.fixture
+def get(ask: Callable[..., TestResponse]) -> Callable[..., TestResponse]:
+    """Ask for something: `get(path, client_id=…, scope=…, headers=…)`."""
+    return lambda path, scope="Read", **options: ask("GET", path, scope=scope, **options)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def book(request: pytest.FixtureRequest) -> Database:
+    """A book without accounts, on either database."""
+    book: Database = request.getfixturevalue(f"{request.param}_book")
+    return book
+
+
+@pytest.fixture
+def sqlite_book(tmp_path: Path) -> Iterator[Database]:
+    with migrated(f"sqlite:///{tmp_path / 'book.db'}") as database:
+        yield database
+
+
+@pytest.fixture
+def postgresql_book(
+    postgres: PostgresServer, migrated_postgresql: PostgresDatabase
+) -> Iterator[Database]:
+    with postgres.database(like=migrated_postgresql) as copy:
+        database = Database(copy.url, copy.password)
+        yield database
+        database.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgres: PostgresServer) -> Iterator[PostgresDatabase]:
+    """A migrated database on PostgreSQL, made once; tests get a copy each."""
+    with postgres.database() as empty:
+        with migrated(empty.url, empty.password):
+            pass
+        yield empty
+
+
+@contextmanager
+def migrated(url: str, password: SecretStr | None = None) -> Iterator[Database]:
+    database = Database(url, password)
+    migrate(database, MIGRATIONS)
+    yield database
+    database.engine.dispose()

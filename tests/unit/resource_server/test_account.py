@@ -1,10 +1,12 @@
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from flask import Flask
 from sqlalchemy import delete
 from werkzeug.test import TestResponse
 
+from resource_server.ledger import post_transfer
 from resource_server.models import EVERY_CLIENT, Account, AccountAccess
 from shared.database import Database
 from tests.stack.issuer import OwnIssuer
@@ -12,6 +14,7 @@ from tests.stack.issuer import OwnIssuer
 Get = Callable[..., TestResponse]
 
 PAGES = "/accounts/demo-account/transactions"
+PATHS = ["/account", "/accounts", "/accounts/demo-account", PAGES, f"{PAGES}?limit=1"]
 
 
 @pytest.fixture
@@ -38,8 +41,99 @@ def test_the_account_tells_its_balance_and_up_to_which_transaction_it_counts(get
     }
 
 
-def test_no_cache_keeps_an_account(get: Get) -> None:
-    assert get("/account").headers["Cache-Control"] == "no-store"
+@pytest.mark.parametrize("path", PATHS)
+def test_no_cache_but_the_clients_own_keeps_an_answer_and_it_asks_before_each_use(
+    path: str, get: Get
+) -> None:
+    assert get(path).headers["Cache-Control"] == "private, no-cache"
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("weak", ["", "W/"], ids=["strong", "weak"])
+def test_who_has_an_answer_already_is_told_so_and_no_more(path: str, weak: str, get: Get) -> None:
+    tag = get(path).headers["ETag"]
+    again = get(path, headers={"If-None-Match": f'"another", {weak}{tag}'})
+
+    assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", tag)
+    assert again.headers["Cache-Control"] == "private, no-cache"
+
+
+def test_after_a_transfer_the_account_has_another_tag_and_a_full_page_the_same(
+    get: Get, database: Database
+) -> None:
+    paths = ["/account", "/accounts", f"{PAGES}?limit=100&until=365"]
+    before = [get(path).headers["ETag"] for path in paths]
+    with database.writing() as session:
+        post_transfer(
+            session,
+            debit_account_id="demo-account",
+            credit_account_id="demo-counterparty",
+            amount=1,
+            currency="EUR",
+            reference="a cent",
+            booked_at=datetime(2026, 3, 1, tzinfo=UTC),
+        )
+    after = [get(p, headers={"If-None-Match": b}) for p, b in zip(paths, before, strict=True)]
+
+    assert [answer.status_code for answer in after] == [200, 200, 304]
+
+
+def test_nobody_is_told_304_without_a_good_token(bank: Callable[..., Flask]) -> None:
+    answer = bank().test_client().get("/account", headers={"If-None-Match": "*"})
+
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("tag", ['"another"', '"a", W/"b"'])
+def test_a_precondition_that_does_not_hold_is_answered_412(tag: str, get: Get) -> None:
+    answer = get("/account", headers={"If-Match": tag})
+
+    assert (answer.status_code, answer.mimetype) == (412, "application/problem+json")
+
+
+@pytest.mark.parametrize("header", ["If-None-Match", "If-Match", "If-Modified-Since", "Range"])
+@pytest.mark.parametrize(
+    "value", ["", '"', "W/", "*,*", "\xff", "bytes=0-1", "x" * 5000], ids=ascii
+)
+def test_a_hostile_condition_is_no_error_of_the_bank(header: str, value: str, get: Get) -> None:
+    assert get("/account", headers={header: value}).status_code in {200, 304, 412}
+
+
+def test_the_accounts_are_those_that_the_client_sees(private_account: str, get: Get) -> None:
+    def accounts(client_id: str) -> list[str]:
+        listed = get("/accounts", client_id=client_id).get_json()["accounts"]
+        return [account["account_id"] for account in listed]
+
+    assert accounts("owner") == ["demo-account", private_account]
+    assert accounts("other") == ["demo-account"]
+
+
+def test_an_account_in_the_list_is_as_it_is_alone(get: Get) -> None:
+    assert get("/accounts").get_json() == {"accounts": [get("/account").get_json()], "next": None}
+
+
+def test_the_pages_of_accounts_are_linked_to_the_end(database: Database, get: Get) -> None:
+    ids = [f"of-many-{number}" for number in range(5)]
+    with database.writing() as session:
+        session.add_all(Account(id=one, owner="Many", currency="EUR") for one in ids)
+        session.flush()
+        session.add_all(AccountAccess(client_id="many", account_id=one) for one in ids)
+    link: str | None = "/accounts?limit=2"
+    seen, sizes = [], []
+    while link:
+        answer = get(link, client_id="many")
+        page = answer.get_json()
+        seen += [account["account_id"] for account in page["accounts"]]
+        sizes.append(len(page["accounts"]))
+        link = page["next"]
+        assert answer.headers.get("Link") == (f'<{link}>; rel="next"' if link else None)
+
+    assert (seen, sizes) == (["demo-account", *ids], [2, 2, 2])
+
+
+@pytest.mark.parametrize("query", ["after=%00", "after=a+b", "limit=0", "limit=501"])
+def test_a_hostile_parameter_of_the_list_is_answered_400(query: str, get: Get) -> None:
+    assert get(f"/accounts?{query}").status_code == 400
 
 
 def test_an_account_is_read_by_its_id_too(get: Get) -> None:
@@ -197,9 +291,10 @@ def test_every_answer_of_the_bank_passes_arrow_5_once(
     caplog.set_level("INFO", "shared.arrows")
     get("/account")
     get(f"{PAGES}?limit=2")
+    get("/account", headers={"If-None-Match": "*"})
 
     events = [record.event for record in caplog.records if record.name == "shared.arrows"]  # type: ignore[attr-defined]
-    assert [(event["arrow"], event["status"]) for event in events] == [(5, 200), (5, 200)]
+    assert [(event["arrow"], event["status"]) for event in events] == [(5, 200), (5, 200), (5, 304)]
     assert events[0]["parameters"] == {
         "account_id": "demo-account",
         "owner": "Example Trading Ltd",
@@ -222,7 +317,11 @@ def test_every_route_requires_a_token_but_health_and_metadata(bank: Callable[...
         "/livez": None,
         "/readyz": None,
         "/.well-known/oauth-protected-resource": None,
+        "/openapi.yaml": None,
+        "/payments": "Write",
+        "/payments/<payment_id>": "Read",
         "/account": "Read",
+        "/accounts": "Read",
         "/accounts/<account_id>": "Read",
         "/accounts/<account_id>/transactions": "Read",
     }

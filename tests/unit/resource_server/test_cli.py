@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from click.testing import Result
 from flask import Flask
+from sqlalchemy import update
 
 from resource_server.app import create_app
+from resource_server.models import Account
 from resource_server.settings import ResourceServerSettings
 from shared.database import Database
 
@@ -16,7 +18,8 @@ Run = Callable[..., Result]
 @pytest.fixture(autouse=True)
 def _logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands configure logging for their process; this one is the tests'."""
-    monkeypatch.setattr("resource_server.cli.configure_logging", lambda *_: None)
+    for group in ("access", "ledger"):
+        monkeypatch.setattr(f"resource_server.cli.{group}.configure_logging", lambda *_: None)
 
 
 @pytest.fixture
@@ -59,6 +62,76 @@ def test_seed_demo_tells_the_account_as_json(run_json: Callable[..., Any]) -> No
         "balance": 2_002_197,
         "as_of": 365,
         "new": False,
+    }
+
+
+def test_seed_adds_transactions_and_tells_the_account(run_json: Callable[..., Any]) -> None:
+    result = run_json("ledger", "seed", "--transactions", "31", "--account", "demo-account")
+
+    assert (result["account_id"], result["as_of"], result["made"]) == ("demo-account", 396, 31)
+    assert result["seconds"] >= 0
+
+
+def test_seed_makes_an_account_of_its_own(run: Run) -> None:
+    told = run("ledger", "seed", "--transactions", "3").stdout
+
+    assert told.startswith("large-account has 3 transactions; 3 made in ")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        pytest.param(["--transactions", "0"], 2, "0 is not in the range", id="none"),
+        pytest.param([], 2, "--transactions", id="no-number"),
+        pytest.param(
+            ["--transactions", "1", "--account", "a b"], 1, "letters, digits", id="malformed"
+        ),
+        pytest.param(
+            ["--transactions", "1", "--account", "large-counterparty"],
+            1,
+            "seeded from",
+            id="source",
+        ),
+    ],
+)
+def test_a_seed_that_makes_no_sense_is_refused(
+    options: list[str], code: int, message: str, run: Run
+) -> None:
+    result = run("ledger", "seed", *options)
+
+    assert result.exit_code == code
+    assert message in result.stderr
+
+
+def test_verify_says_that_the_book_adds_up(run: Run, run_json: Callable[..., Any]) -> None:
+    result = run("ledger", "verify")
+
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "2 accounts with 730 entries: the book adds up\n",
+    )
+    assert run_json("ledger", "verify") == {
+        "ok": True,
+        "accounts": 2,
+        "entries": 730,
+        "findings": [],
+    }
+
+
+def test_verify_says_what_is_wrong_and_exits_with_1(run: Run, database: Database) -> None:
+    with database.writing() as session:
+        session.execute(update(Account).values(balance=Account.balance + 1))
+    lines, as_json = run("ledger", "verify"), run("ledger", "verify", "--json")
+
+    assert (lines.exit_code, as_json.exit_code) == (1, 1)
+    assert lines.stdout.splitlines() == [
+        "account demo-account: the balance is 2002198, the entries add up to 2002197",
+        "account demo-counterparty: the balance is -2002196, the entries add up to -2002197",
+        "2 accounts with 730 entries: 2 findings",
+    ]
+    assert json.loads(as_json.stdout)["findings"][0] == {
+        "where": "account demo-account",
+        "what": "the balance is 2002198, the entries add up to 2002197",
     }
 
 

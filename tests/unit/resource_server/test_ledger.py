@@ -11,6 +11,7 @@ from resource_server.ledger import (
     CurrencyMismatchError,
     InsufficientFundsError,
     LedgerError,
+    NotCreditableError,
     UnknownAccountError,
     entries,
     post_transfer,
@@ -95,10 +96,10 @@ def test_a_time_is_told_in_utc_whatever_zone_it_was_given_in(two_accounts: Datab
         pytest.param({"amount": -1}, LedgerError, id="a-negative-amount"),
         pytest.param({"amount": LARGEST_AMOUNT + 1}, LedgerError, id="beyond-what-json-keeps"),
         pytest.param({"currency": "USD"}, CurrencyMismatchError, id="another-currency"),
-        pytest.param({"credit_account_id": "usd"}, CurrencyMismatchError, id="two-currencies"),
-        pytest.param({"credit_account_id": "nobody"}, UnknownAccountError, id="to-nobody"),
+        pytest.param({"credit_account_id": "usd"}, NotCreditableError, id="two-currencies"),
+        pytest.param({"credit_account_id": "nobody"}, NotCreditableError, id="to-nobody"),
         pytest.param({"debit_account_id": "nobody"}, UnknownAccountError, id="from-nobody"),
-        pytest.param({"credit_account_id": "a"}, UnknownAccountError, id="to-itself"),
+        pytest.param({"credit_account_id": "a"}, NotCreditableError, id="to-itself"),
     ],
 )
 def test_a_transfer_that_is_not_taken_changes_nothing(
@@ -122,6 +123,33 @@ def test_an_account_without_a_lowest_balance_can_go_below_zero(two_accounts: Dat
         post(session, debit_account_id="b", credit_account_id="a", amount=5)
 
     assert standing(two_accounts)["b"] == (-5, 1)
+
+
+def test_a_balance_stays_within_what_json_keeps_exact(two_accounts: Database) -> None:
+    with two_accounts.writing() as session:
+        session.get_one(Account, "a").balance = LARGEST_AMOUNT
+        with pytest.raises(NotCreditableError):
+            post(session, debit_account_id="b", credit_account_id="a", amount=1)
+        session.get_one(Account, "b").balance = -LARGEST_AMOUNT
+        with pytest.raises(InsufficientFundsError):
+            post(session, debit_account_id="b", credit_account_id="usd", amount=1)
+
+
+@pytest.mark.parametrize(
+    "credited", ["nobody", "usd", "full", "a"], ids=["unknown", "in-dollars", "full", "itself"]
+)
+@pytest.mark.parametrize("amount", [1, 101], ids=["who-can-pay", "who-cannot"])
+def test_a_refusal_does_not_tell_accounts_to_credit_apart(
+    credited: str, amount: int, two_accounts: Database
+) -> None:
+    with two_accounts.writing() as session:
+        session.add(Account(id="full", owner="D", currency="EUR", balance=LARGEST_AMOUNT))
+        with pytest.raises(LedgerError) as refusal:
+            post(session, credit_account_id=credited, amount=amount)
+
+    expected = NotCreditableError if amount == 1 else InsufficientFundsError
+    assert type(refusal.value) is expected
+    assert credited not in str(refusal.value).split()
 
 
 def test_a_transfer_counts_from_what_another_session_left(two_accounts: Database) -> None:

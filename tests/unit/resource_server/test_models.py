@@ -9,8 +9,8 @@ from resource_server.models import ENTRY, Base
 from shared.database import Database
 
 
-def test_the_models_and_the_migrated_schema_agree(database: Database) -> None:
-    with database.engine.connect() as connection:
+def test_the_models_and_the_migrated_schema_agree(book: Database) -> None:
+    with book.engine.connect() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
 
     assert differences == []
@@ -38,11 +38,11 @@ def test_the_check_constraints_of_the_models_are_those_of_the_schema(database: D
     }
 
 
-def test_the_schema_can_be_taken_back_to_nothing(database: Database) -> None:
+def test_the_schema_can_be_taken_back_to_nothing(book: Database) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["database"] = database
+    config.attributes["database"] = book
     command.downgrade(config, "base")
-    inspector = inspect(database.engine)
+    inspector = inspect(book.engine)
 
     assert (inspector.get_table_names(), inspector.get_view_names()) == (["alembic_version"], [])

@@ -1,55 +1,26 @@
-"""The bank's commands: `flask --app resource_server.app ledger|access …`.
-
-Results go to standard output, logs (warnings and worse) to standard error.
-"""
-
-import json
+"""The commands `access …`: which client sees which account, and pays from it."""
 
 import click
-from flask import Flask
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from resource_server.demo_ledger import DEMO_ACCOUNT, seed_demo
+from resource_server.cli.output import as_json, print_result
 from resource_server.models import EVERY_CLIENT, Account, AccountAccess
 from shared.database import Database
 from shared.identifiers import is_identifier
 from shared.service_logging import configure_logging
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+def access_commands(database: Database) -> click.Group:
+    """Return the group `access`."""
 
-def register_commands(app: Flask, database: Database) -> None:
-    """Add the groups `ledger` and `access` to the commands of ``app``."""
-    app.cli.add_command(_ledger_commands(database))
-    app.cli.add_command(_access_commands(database))
-
-
-def _ledger_commands(database: Database) -> click.Group:
-    @click.group("ledger", help="The book of accounts and transfers.")
-    def ledger() -> None:
-        configure_logging("resource_server", "WARNING")
-
-    @ledger.command("seed-demo", help="Make the demo account, its transactions and its access.")
-    @as_json
-    def seed(as_json: bool) -> None:
-        with database.writing() as session:
-            is_new = seed_demo(session)
-            account = session.get_one(Account, DEMO_ACCOUNT)
-            result: dict[str, object] = {"account_id": account.id, "currency": account.currency}
-            result |= {"balance": account.balance, "as_of": account.last_sequence, "new": is_new}
-        text = f"{account.id} has {account.last_sequence} transactions"
-        _print(result, f"made: {text}" if is_new else f"was there: {text}", as_json)
-
-    return ledger
-
-
-def _access_commands(database: Database) -> click.Group:
-    @click.group("access", help="Which client sees which account; `*` is every client.")
+    @click.group("access", help="Which client has which account; `*` is every client.")
     def access() -> None:
         configure_logging("resource_server", "WARNING")
 
-    @access.command("grant", help="Let CLIENT see ACCOUNT; its first one becomes its default.")
+    @access.command(
+        "grant", help="Let CLIENT read ACCOUNT and pay from it; its first one becomes its default."
+    )
     @click.argument("client")
     @click.argument("account")
     @click.option("--default", "as_default", is_flag=True, help="Make it the client's default.")
@@ -57,7 +28,7 @@ def _access_commands(database: Database) -> click.Group:
     def grant(client: str, account: str, as_default: bool, as_json: bool) -> None:
         with database.writing() as session:
             row = _granted(session, client, account, as_default)
-        _print(_fields(row), f"{client} sees {_described(row)}", as_json)
+        print_result(_fields(row), f"{client} sees {_described(row)}", as_json)
 
     @access.command("revoke", help="Take ACCOUNT from CLIENT; fine if it does not have it.")
     @click.argument("client")
@@ -70,7 +41,7 @@ def _access_commands(database: Database) -> click.Group:
                 session.delete(row)
         result = {"client_id": client, "account_id": account, "revoked": row is not None}
         text = "no longer sees" if row is not None else "did not see"
-        _print(result, f"{client} {text} {account}", as_json)
+        print_result(result, f"{client} {text} {account}", as_json)
 
     @access.command("list", help="List who sees what.")
     @as_json
@@ -79,7 +50,9 @@ def _access_commands(database: Database) -> click.Group:
         with database.reading() as session:
             rows = session.scalars(select(AccountAccess).order_by(*order)).all()
         lines = [f"{row.client_id} sees {_described(row)}" for row in rows]
-        _print([_fields(row) for row in rows], "\n".join(lines) or "nobody sees anything", as_json)
+        print_result(
+            [_fields(row) for row in rows], "\n".join(lines) or "nobody sees anything", as_json
+        )
 
     return access
 
@@ -112,7 +85,3 @@ def _fields(row: AccountAccess) -> dict[str, object]:
 
 def _described(row: AccountAccess) -> str:
     return f"{row.account_id} (default)" if row.is_default else row.account_id
-
-
-def _print(result: object, text: str, as_json: bool) -> None:
-    click.echo(json.dumps(result, indent=2) if as_json else text)
