@@ -61,7 +61,7 @@ class Bank:
                 answer = requests.post(
                     f"{self.url}/payments", json=order, headers=headers, timeout=TIMEOUT_SECONDS
                 )
-            except (requests.ConnectionError, requests.Timeout):
+            except requests.RequestException:  # no answer came, or not the whole of it
                 self.cut_off.add(number)
                 time.sleep(PAUSE_SECONDS)
                 continue
