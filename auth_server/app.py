@@ -19,7 +19,7 @@ from auth_server.metadata import metadata
 from auth_server.metrics import AuthServerMetrics, counting_hits, measure_token_requests
 from auth_server.registry import Registry
 from auth_server.revocation import revocation
-from auth_server.secret_use import note_after_the_answer
+from auth_server.secret_use import SECONDS_PER_DAY, note_after_the_answer
 from auth_server.settings import AuthServerSettings
 from auth_server.signing_keys import SigningKeys, signing_keys
 from auth_server.throttling import ThrottledAuthentication, failure_counts
@@ -56,6 +56,8 @@ def create_app(
     registry = Registry(database, now, settings.client_cache_seconds)
     keys = signing_keys(settings, database, now)
     metrics = AuthServerMetrics(keys, now)
+    warning_seconds = settings.secret_end_warning_days * SECONDS_PER_DAY
+    metrics.show_ends_of_secrets(lambda: registry.secrets.ending_before(now() + warning_seconds))
     authentication = ThrottledAuthentication(
         ClientAuthentication(
             noting_who_asks(registry.find_client),

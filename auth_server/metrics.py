@@ -14,6 +14,7 @@ from flask import Flask, Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server import audit
+from auth_server.models import ClientSecret
 from auth_server.registry import RegisteredClient
 from auth_server.signing_keys import SigningKeys
 from auth_server.signing_keys.change import times_of
@@ -51,6 +52,24 @@ class AuthServerMetrics:
             "auth_server_client_cache_total", "Look-ups of a client in the cache.", ["result"]
         )
         self._show_signing_keys(keys, now)
+
+    def show_ends_of_secrets(self, ending: Callable[[], Sequence[ClientSecret]]) -> None:
+        """Show how many secrets end soon and leave their client with none, and when the first does.
+
+        ``ending`` reads them from the database.
+        """
+        self.all.read_when_asked(
+            "auth_server_client_secrets_ending",
+            "Secrets whose end is near and leaves their client with none.",
+            [],
+            lambda: [((), float(len(_read(ending))))],
+        )
+        self.all.read_when_asked(
+            "auth_server_client_secrets_next_end_timestamp_seconds",
+            "When the first of them ends; absent where none does soon.",
+            [],
+            lambda: [((), secret.expires_at or 0) for secret in _read(ending)[:1]],
+        )
 
     def count_token_request(self, client: str | None, outcome: str, seconds: float | None) -> None:
         """Count a token request of ``client``; None: it claims to be none that is registered.
@@ -125,6 +144,14 @@ def _registered_client(facts: dict[str, str]) -> str | None:
     if "client_id" in facts:
         return facts["client_id"]
     return facts["claimed_client_id"] if facts.get("is_registered") else None
+
+
+def _read(ending: Callable[[], Sequence[ClientSecret]]) -> Sequence[ClientSecret]:
+    try:
+        return ending()
+    except SQLAlchemyError as error:
+        log.warning("the secrets that end soon cannot be read: %s", type(error).__name__)
+        return []
 
 
 def _times(keys: SigningKeys) -> list[KeyTimes]:

@@ -88,6 +88,24 @@ def test_keys_are_shown_by_state_with_the_time_of_their_next_change(server: Runn
     assert samples[next_change, "RS256"] == known_from + RETIRED_SECONDS
 
 
+def test_secrets_whose_end_is_near_are_counted_and_the_first_end_is_told(server: Running) -> None:
+    days = server.parts.settings.secret_end_warning_days
+    ends = int(START) + days * 86400 - 1
+    server.parts.registry.clients.add(
+        "ends-soon",
+        authentication_method="client_secret_basic",
+        may_have_id_token=False,
+        expires_at=ends,
+    )
+    samples = shown(server)
+    assert samples[("auth_server_client_secrets_ending",)] == 1
+    assert samples[("auth_server_client_secrets_next_end_timestamp_seconds",)] == ends
+    server.clock.time = ends
+    samples = shown(server)
+    assert samples[("auth_server_client_secrets_ending",)] == 0
+    assert ("auth_server_client_secrets_next_end_timestamp_seconds",) not in samples
+
+
 def test_without_its_database_the_rest_is_shown(
     server: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
