@@ -27,6 +27,8 @@ from typing import Any, Self
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
+from tests.stack.loopback import QuietServer
+
 METADATA_PATH = "/.well-known/openid-configuration"
 OAUTH_METADATA_PATH = "/.well-known/oauth-authorization-server"
 JWKS_PATH = "/jwks"
@@ -218,7 +220,7 @@ class OwnIssuer:
         self._thread.start()
 
     def _new_server(self, port: int) -> ThreadingHTTPServer:
-        return ThreadingHTTPServer(("127.0.0.1", port), _handler_of(self))
+        return QuietServer(("127.0.0.1", port), _handler_of(self))
 
     def _answer(self, path: str) -> Answer:
         self.fetches[path] += 1

@@ -2,6 +2,7 @@
 
 import json
 import ssl
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,6 +46,15 @@ class Reply:
 Answering = Callable[[Asked], Reply]
 
 
+class QuietServer(ThreadingHTTPServer):
+    """Says nothing of a caller that hangs up or does not trust it: tests do both on purpose."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print the trace of what is no error of the connection."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 class LoopbackServer:
     """Serves the replies set for each path: one after the other, the last one for good."""
 
@@ -52,7 +62,7 @@ class LoopbackServer:
         self.asked: list[Asked] = []
         self._replies: dict[str, list[Reply | Answering]] = {}
         self._lock = Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = QuietServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = Thread(target=self._server.serve_forever, args=(0.01,))
 
