@@ -38,7 +38,7 @@ token: .venv/services.installed ## print a fresh access token, and nothing else
 	@$(DEMO) token
 
 cli: .venv/services.installed ## run a service's command: make cli SERVICE=auth_server ARGS="clients list"
-	@$(DEMO) cli "$${SERVICE:-auth_server}" "$${ARGS:---help}"
+	@$(DEMO) cli "$${SERVICE:-auth_server}" -- "$${ARGS:---help}"
 
 images: .venv/services.installed ## build the containers' images and say how much each adds to its base
 	@$(DEMO) images

@@ -108,6 +108,8 @@ class InvalidTargetError(OAuth2Error):
 def refusal(error: OAuth2Error) -> Response:
     """Return the answer to an OAuth error, and record it: once for each refused request."""
     status, body, headers = error()
+    if claimed := getattr(error, "client_id", None):
+        audit.note(claimed_client_id=claimed)
     body.setdefault("error_description", DESCRIPTIONS.get(body["error"], "The request failed."))
     _record(int(status), body, getattr(error, "reason", ""))
     return Response(json.dumps(body), status, headers)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from flask.cli import AppGroup
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
@@ -82,7 +83,7 @@ class CommandGroup(AppGroup):
 def _record(ctx: click.Context, outcome: str, reason: str | None = None) -> None:
     """Write the event: which command, by whom, on which client, with which arguments."""
     parts = ctx.command_path.split()[-2:]
-    given = {name: value for name, value in ctx.params.items() if value not in (None, False, ())}
+    given = {name: value for name, value in ctx.params.items() if _was_given(ctx, name)}
     client = next((given.pop(name) for name in NAMES_OF_CLIENTS if name in given), None)
     arguments = {
         name: _argument(value) for name, value in given.items() if name not in HOW_IT_IS_SHOWN
@@ -90,6 +91,11 @@ def _record(ctx: click.Context, outcome: str, reason: str | None = None) -> None
     facts = {"client_id": client and audit.said(client), "arguments": arguments or None}
     known = {**facts, **audit.noted(), "reason": reason}
     audit.record(" ".join(parts), outcome, actor=audit.actor(), **known)
+
+
+def _was_given(ctx: click.Context, name: str) -> bool:
+    """Tell whether the operator said it: a flag that says no is an argument as well."""
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _argument(value: object) -> object:

@@ -6,6 +6,7 @@ from typing import IO, Any
 
 import click
 
+from auth_server.cli.confirmation import confirm, yes
 from auth_server.cli.group import CommandGroup
 from auth_server.cli.key_rows import key_rows, old_copies_for_seconds, replaced_object
 from auth_server.cli.output import as_json, print_object, print_rows
@@ -15,8 +16,6 @@ from auth_server.signing_keys.by_hand import add_key, reencrypt, replace_lost, r
 from auth_server.signing_keys.change import times_of
 from auth_server.signing_keys.life import is_published
 from auth_server.signing_keys.store import KeyStore
-
-yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 def keys_group(store: KeyStore) -> CommandGroup:
@@ -63,7 +62,7 @@ def keys_group(store: KeyStore) -> CommandGroup:
         if (kid is None) != all_keys:
             raise click.UsageError("name either a KID or --all")
         kids = [kid] if kid else _published_kids(store)
-        _ask(_COST_OF_REVOKING.format(old_copies_for_seconds(store)), yes)
+        confirm(_COST_OF_REVOKING.format(old_copies_for_seconds(store)), yes)
         print_object(replaced_object(store, revoke(store, kids)), as_json)
 
     @group.command("replace-lost")
@@ -71,7 +70,7 @@ def keys_group(store: KeyStore) -> CommandGroup:
     @as_json
     def replace_lost_(yes: bool, as_json: bool) -> None:
         """Replace the keys that no key-encryption key opens any more."""
-        _ask(_COST_OF_LOSING.format(old_copies_for_seconds(store)), yes)
+        confirm(_COST_OF_LOSING.format(old_copies_for_seconds(store)), yes)
         print_object(replaced_object(store, replace_lost(store)), as_json)
 
     @group.command("reencrypt")
@@ -87,18 +86,12 @@ def keys_group(store: KeyStore) -> CommandGroup:
 
 _COST_OF_REVOKING = (
     "Tokens that it signed are refused by resource servers that fetch the keys again; the others "
-    "may take them for {} s yet. Clients have to ask for new tokens. Revoke?"
+    "may take them for {} s yet. Clients have to ask for new tokens"
 )
 _COST_OF_LOSING = (
     "If the key-encryption key is only mislaid, put it back instead. Else new keys sign at once, "
-    "and resource servers that look up no unknown key refuse them for up to {} s. Replace?"
+    "and resource servers that look up no unknown key refuse them for up to {} s"
 )
-
-
-def _ask(question: str, yes: bool) -> None:
-    """Go on only where the operator says so; without a terminal to ask at, `--yes` does."""
-    if not yes:
-        click.confirm(question, abort=True, err=True)
 
 
 def _jwk_in(file: IO[bytes]) -> Mapping[str, Any]:

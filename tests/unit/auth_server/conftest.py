@@ -1,6 +1,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,3 +70,10 @@ def empty_database(tmp_path: Path) -> Iterator[Database]:
     migrate(database, MIGRATIONS)
     yield database
     database.engine.dispose()
+
+
+@pytest.fixture
+def on_a_terminal(server: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
+    terminal = SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("auth_server.cli.confirmation.sys", terminal)
+    return server

@@ -1,15 +1,6 @@
-from types import SimpleNamespace
-
 import pytest
 
 from tests.unit.auth_server.running import BANK, Running, error_of, object_of
-
-
-@pytest.fixture
-def on_a_terminal(server: Running, monkeypatch: pytest.MonkeyPatch) -> Running:
-    terminal = SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True))
-    monkeypatch.setattr("auth_server.cli.confirmation.sys", terminal)
-    return server
 
 
 @pytest.mark.parametrize(
@@ -27,7 +18,8 @@ def test_what_destroys_asks_first(
     "command",
     [["clients", "remove", "worker"], ["resources", "remove", BANK, "--force"],
      ["resources", "remove-scope", BANK, "Read", "--force"],
-     ["secrets", "revoke", "worker", "any"]],
+     ["secrets", "revoke", "worker", "any"], ["keys", "revoke", "--all"],
+     ["keys", "replace-lost"]],
     ids=lambda command: " ".join(command[:2]),
 )  # fmt: skip
 def test_without_a_terminal_and_without_yes_nothing_is_destroyed(

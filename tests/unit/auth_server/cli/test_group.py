@@ -95,6 +95,11 @@ def test_what_was_not_understood_or_confirmed_decides_nothing_and_is_no_event(
     assert audited() == []
 
 
+def test_a_flag_that_says_no_is_an_argument_too(server: Running, audited: Audited) -> None:
+    server.command("clients", "set", "worker", "--no-id-token")
+    assert audited()[0]["arguments"] == {"id_token": False}
+
+
 def test_hostile_arguments_are_cut(server: Running, audited: Audited) -> None:
     server.command("clients", "disable", "x" * 10_000)
     server.command("clients", "grant", "worker", "--scope", "a\nb")
