@@ -127,7 +127,8 @@ class ContainerStack:
         self.wait_until_ready()
 
     def build(self) -> None:
-        """Build the three images."""
+        """Build the three images; Compose does so only beside the secrets."""
+        self._make_secrets()
         self.compose.do("build", timeout=START_SECONDS)
 
     def wait_until_ready(self) -> None:
