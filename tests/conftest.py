@@ -66,6 +66,7 @@ def started_by(nodeid: str) -> str:
             "test_silent_connections.py",
             "test_the_audit_trail.py",
             "test_metrics.py",
+            "test_a_payment.py",
         }
         return "a stack" if name in of_one_stack else "a fragile stack"
     if folder.endswith("tests/attacks"):
