@@ -10,7 +10,8 @@ from schemathesis import Case
 
 from demo.processes import ROOT
 from tests.conformance.openapi_fuzzing import A_FEW_EXAMPLES, CHECKS
-from tests.conformance.under_test import AuthorizationServerUnderTest
+from tests.conformance.token_requests import granted
+from tests.conformance.under_test import AuthorizationServerUnderTest, Client, OtherResource
 
 DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "auth_server" / "openapi.yaml").read_text())
 CREDENTIALS = ("client_id", "client_secret", "client_assertion", "client_assertion_type")
@@ -37,11 +38,35 @@ def test_no_request_gets_what_the_document_does_not_say(case: Case[Any], base_ur
 def test_no_request_of_a_registered_client_gets_what_the_document_does_not_say(
     case: Case[Any], base_url: str, server: AuthorizationServerUnderTest
 ) -> None:
-    pair = f"{server.client.client_id}:{server.client.client_secret}"
     if isinstance(case.body, dict):
         case.body = {name: case.body[name] for name in case.body if name not in CREDENTIALS}
-    authorization = f"Basic {base64.b64encode(pair.encode()).decode()}"
 
-    case.call_and_validate(
-        base_url=base_url, headers={"Authorization": authorization}, checks=CHECKS
+    case.call_and_validate(base_url=base_url, headers=headers_of(server.client), checks=CHECKS)
+
+
+@pytest.mark.parametrize("path", ["/oidc/introspect", "/oidc/revoke"])
+@pytest.mark.parametrize("asks", ["its client", "another client", "resource server"])
+def test_what_is_answered_about_a_good_token_is_as_the_document_says(
+    path: str,
+    asks: str,
+    base_url: str,
+    server: AuthorizationServerUnderTest,
+    other_resource: OtherResource,
+    resource_server: Client,
+) -> None:
+    clients = {
+        "its client": server.client,
+        "another client": other_resource.client,
+        "resource server": resource_server,
+    }
+    case = interface[path]["POST"].Case(
+        body={"token": granted(server)["access_token"]},
+        media_type="application/x-www-form-urlencoded",
     )
+
+    case.call_and_validate(base_url=base_url, headers=headers_of(clients[asks]), checks=CHECKS)
+
+
+def headers_of(client: Client) -> dict[str, str]:
+    pair = f"{client.client_id}:{client.client_secret}"
+    return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
