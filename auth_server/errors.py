@@ -21,17 +21,8 @@ CHALLENGE = 'Basic realm="token endpoint", charset="UTF-8"'
 PATHS_FOR_CLIENTS = frozenset({TOKEN_PATH, INTROSPECTION_PATH, REVOCATION_PATH})
 """Where a client authenticates: what is answered there is never kept, and refusals are recorded."""
 
-# Authlib says nothing beside these two codes.
-DESCRIPTIONS = {
-    "unsupported_grant_type": "The one grant type here is client_credentials.",
-    "unauthorized_client": "The client may have no scope of any resource, and so no token.",
-}
-
-# Authlib says nothing beside these two codes.
-DESCRIPTIONS = {
-    "unsupported_grant_type": "The one grant type here is client_credentials.",
-    "unauthorized_client": "The client may have no scope of any resource, and so no token.",
-}
+# Authlib says nothing beside this code.
+DESCRIPTIONS = {"unsupported_grant_type": "The one grant type here is client_credentials."}
 
 # RFC 6749 §5.2 has no code for what HTTP refuses by itself; `invalid_request` ("otherwise
 # malformed") is the nearest for what the caller did, and these for the rest.
