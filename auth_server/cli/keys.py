@@ -6,13 +6,21 @@ from typing import IO, Any
 
 import click
 
+from auth_server import audit
 from auth_server.cli.confirmation import confirm, yes
 from auth_server.cli.group import CommandGroup
 from auth_server.cli.key_rows import key_rows, old_copies_for_seconds, replaced_object
 from auth_server.cli.output import as_json, print_object, print_rows
 from auth_server.jwk import ALGORITHMS, imported_private_key, new_private_key
 from auth_server.settings import SigningAlgorithm
-from auth_server.signing_keys.by_hand import add_key, reencrypt, replace_lost, revoke, rotate
+from auth_server.signing_keys.by_hand import (
+    Replaced,
+    add_key,
+    reencrypt,
+    replace_lost,
+    revoke,
+    rotate,
+)
 from auth_server.signing_keys.change import times_of
 from auth_server.signing_keys.life import is_published
 from auth_server.signing_keys.store import KeyStore
@@ -50,6 +58,7 @@ def keys_group(store: KeyStore) -> CommandGroup:
         """Let the next key sign as soon as it may, and say when; the old one stays published."""
         chosen = (algorithm,) if algorithm else store.rules.algorithms
         kids = [rotate(store, each).kid for each in chosen]
+        audit.note(kid=" ".join(kids))
         print_rows([row for row in key_rows(store) if row["kid"] in kids], as_json)
 
     @group.command("revoke")
@@ -63,7 +72,7 @@ def keys_group(store: KeyStore) -> CommandGroup:
             raise click.UsageError("name either a KID or --all")
         kids = [kid] if kid else _published_kids(store)
         confirm(_COST_OF_REVOKING.format(old_copies_for_seconds(store)), yes)
-        print_object(replaced_object(store, revoke(store, kids)), as_json)
+        _print_replaced(store, revoke(store, kids), as_json)
 
     @group.command("replace-lost")
     @yes
@@ -71,7 +80,7 @@ def keys_group(store: KeyStore) -> CommandGroup:
     def replace_lost_(yes: bool, as_json: bool) -> None:
         """Replace the keys that no key-encryption key opens any more."""
         confirm(_COST_OF_LOSING.format(old_copies_for_seconds(store)), yes)
-        print_object(replaced_object(store, replace_lost(store)), as_json)
+        _print_replaced(store, replace_lost(store), as_json)
 
     @group.command("reencrypt")
     @as_json
@@ -107,6 +116,11 @@ def _jwk_in(file: IO[bytes]) -> Mapping[str, Any]:
 def _published_kids(store: KeyStore) -> Sequence[str]:
     times, now = times_of(store.rows()), store.now()
     return [key.kid for key in times if is_published(key, times, now)]
+
+
+def _print_replaced(store: KeyStore, replaced: Replaced, as_json: bool) -> None:
+    audit.note(kid=" ".join(replaced.kids))
+    print_object(replaced_object(store, replaced), as_json)
 
 
 def _print_key(store: KeyStore, kid: str, as_json: bool) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from auth_server import audit
 from auth_server.jwk import PrivateKey, new_private_key
 from auth_server.models import SigningKey
 from auth_server.settings import SigningAlgorithm
@@ -111,9 +112,13 @@ class KeyStore:
         ready = [(new.algorithm, self.make_key(new.algorithm)) for new in due.make]
         try:
             with self.changing(ready) as change:
-                change.apply(self._due(change.rows))
+                done = self._due(change.rows)
+                change.apply(done)
         except KeyExistsError:
             log.info("another process saw to the signing keys in the same moment")
+            return
+        for kid, _active_from in done.activate:
+            audit.record("keys rotate", "done", kid=kid, reason="it was due")
 
     def _due(self, rows: Sequence[SigningKey]) -> Changes:
         return changes_due(times_of(rows), self.rules, self.now())

@@ -156,3 +156,17 @@ def test_the_actor_of_a_command_is_the_user_of_the_operating_system(
     assert actor() not in ("", "somebody-else")
     monkeypatch.setattr(os, "getuid", lambda: 987_654_321)
     assert actor() == "987654321"
+
+
+def test_a_rotation_of_keys_that_was_due_is_an_event(server: Running, audited: Audited) -> None:
+    server.ask()
+    server.clock.time += 90 * 86400
+    server.ask()
+    before, rotation, after = audited()
+    assert before["kid"] != after["kid"]
+    assert rotation == {
+        "action": "keys rotate",
+        "outcome": "done",
+        "kid": after["kid"],
+        "reason": "it was due",
+    }

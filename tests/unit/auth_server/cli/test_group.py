@@ -47,6 +47,13 @@ def test_what_a_command_made_is_named_by_its_id_and_no_secret_is(
     assert made["client_secret"] not in str(audited()) + caplog.text
 
 
+def test_which_keys_were_rotated_and_revoked_is_told(server: Running, audited: Audited) -> None:
+    server.command("keys", "rotate")
+    first, second, spare = (one["kid"] for one in object_of(server, "keys", "list"))
+    server.command("keys", "revoke", "--all", "--yes")
+    assert [event["kid"] for event in audited()] == [second, f"{first} {second} {spare}"]
+
+
 def test_a_command_that_fails_is_an_event_with_its_reason(
     server: Running, audited: Audited
 ) -> None:
