@@ -61,7 +61,7 @@ def _default(settings: type[ServiceSettings], name: str) -> str:
         value = settings.model_fields[name].get_default(call_default_factory=True)
     if value is PydanticUndefined:
         return "must be set"
-    if value is None:
+    if value is None or value == ():
         return "none"
     if isinstance(value, tuple):
         value = ",".join(value)
