@@ -57,7 +57,7 @@ def create_app(
     keys = signing_keys(settings, database, now)
     metrics = AuthServerMetrics(keys, now)
     warning_seconds = settings.secret_end_warning_days * SECONDS_PER_DAY
-    metrics.show_ends_of_secrets(lambda: registry.secrets.ending_before(now() + warning_seconds))
+    metrics.show_ends_of_secrets(lambda: registry.secrets.ends_before(now() + warning_seconds))
     authentication = ThrottledAuthentication(
         ClientAuthentication(
             noting_who_asks(registry.find_client),

@@ -14,7 +14,6 @@ from flask import Flask, Response, g, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server import audit
-from auth_server.models import ClientSecret
 from auth_server.registry import RegisteredClient
 from auth_server.signing_keys import SigningKeys
 from auth_server.signing_keys.change import times_of
@@ -53,22 +52,22 @@ class AuthServerMetrics:
         )
         self._show_signing_keys(keys, now)
 
-    def show_ends_of_secrets(self, ending: Callable[[], Sequence[ClientSecret]]) -> None:
+    def show_ends_of_secrets(self, ends: Callable[[], tuple[int, int | None]]) -> None:
         """Show how many secrets end soon and leave their client with none, and when the first does.
 
-        ``ending`` reads them from the database.
+        ``ends`` reads both from the database.
         """
         self.all.read_when_asked(
             "auth_server_client_secrets_ending",
             "Secrets whose end is near and leaves their client with none.",
             [],
-            lambda: [((), float(len(_read(ending))))],
+            lambda: [((), count) for count, _first in _read(ends)],
         )
         self.all.read_when_asked(
             "auth_server_client_secrets_next_end_timestamp_seconds",
             "When the first of them ends; absent where none does soon.",
             [],
-            lambda: [((), secret.expires_at or 0) for secret in _read(ending)[:1]],
+            lambda: [((), first) for _count, first in _read(ends) if first is not None],
         )
 
     def count_token_request(self, client: str | None, outcome: str, seconds: float | None) -> None:
@@ -146,9 +145,10 @@ def _registered_client(facts: dict[str, str]) -> str | None:
     return facts["claimed_client_id"] if facts.get("is_registered") else None
 
 
-def _read(ending: Callable[[], Sequence[ClientSecret]]) -> Sequence[ClientSecret]:
+def _read(ends: Callable[[], tuple[int, int | None]]) -> list[tuple[int, int | None]]:
+    """Return what ``ends`` reads; nothing where it can't, as 0 would be no alarm."""
     try:
-        return ending()
+        return [ends()]
     except SQLAlchemyError as error:
         log.warning("the secrets that end soon cannot be read: %s", type(error).__name__)
         return []

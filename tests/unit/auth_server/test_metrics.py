@@ -112,5 +112,8 @@ def test_without_its_database_the_rest_is_shown(
     server.ask()
     with server.parts.database.engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE signing_keys")
+        connection.exec_driver_sql("DROP TABLE client_secrets")
     assert requests_counted(server) == {("worker", "issued"): 1}
+    assert ("auth_server_client_secrets_ending",) not in shown(server)
     assert "the signing keys cannot be read" in caplog.text
+    assert "the secrets that end soon cannot be read" in caplog.text

@@ -200,6 +200,16 @@ def test_secrets_that_end_soon_are_found_by_their_end(registry: Registry, clock:
     assert [one.client_id for one in registry.secrets.ending_before(1501)] == ["late"]
 
 
+def test_secrets_that_end_soon_are_counted_without_being_read(
+    registry: Registry, clock: Clock
+) -> None:
+    for name, end in (("late", 1500), ("soon", 1200), ("far", 9000), ("never", None)):
+        add(registry, name, expires_at=end)
+    assert registry.secrets.ends_before(1501) == (2, 1200)
+    clock.time = 1500
+    assert registry.secrets.ends_before(1501) == (0, None)
+
+
 def test_the_end_of_an_old_secret_beside_a_new_one_is_none_to_warn_of(registry: Registry) -> None:
     add(registry, expires_at=1200)
     registry.secrets.add("worker", expires_at=9000)
