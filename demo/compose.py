@@ -93,8 +93,8 @@ def why_no_containers() -> str | None:
         if engine.returncode != 0:
             return "no Docker engine answers"
         version = _run("docker", "compose", "version", "--short", timeout=ANSWER_SECONDS).stdout
-    except subprocess.TimeoutExpired:
-        return f"the Docker engine does not answer within {ANSWER_SECONDS} s"
+    except DemoError as error:
+        return str(error)
     found = re.match(r"v?(\d+)\.(\d+)", version)
     if found is None or (int(found[1]), int(found[2])) < OLDEST_COMPOSE:
         return f"Docker Compose {'.'.join(map(str, OLDEST_COMPOSE))} or newer is not installed"
@@ -121,6 +121,8 @@ def _run(
         )
     except FileNotFoundError as error:
         raise DemoError("the system runs in containers, and no docker command is found") from error
+    except subprocess.TimeoutExpired as error:
+        raise DemoError(f"the Docker engine does not answer within {timeout:g} s") from error
 
 
 def _reason(said: str) -> str:
