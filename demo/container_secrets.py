@@ -21,23 +21,26 @@ MARK = "made-by-make-up-STACK=docker"
 """An empty file, made last: Compose asks for it before it builds, and says its name."""
 
 
-def make_secrets(folder: Path) -> bool:
-    """Make every secret that ``folder`` lacks; tell whether it lacked the databases' passwords."""
+def lacks_a_password(folder: Path) -> bool:
+    """Tell whether the password of a database is not in ``folder``."""
+    return not all((folder / name).exists() for name in DATABASE_PASSWORDS)
+
+
+def make_secrets(folder: Path) -> None:
+    """Make every secret that ``folder`` lacks."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
-    made = [_make(folder / name, secrets.token_urlsafe(32)) for name in DATABASE_PASSWORDS]
+    for name in DATABASE_PASSWORDS:
+        _make(folder / name, secrets.token_urlsafe(32))
     _make(folder / "auth_server_key_encryption_key", Fernet.generate_key().decode())
     for service in VAULT_USERS:
         _make(folder / f"{service}_vault_role_id", str(uuid.uuid4()))
         _make(folder / f"{service}_vault_secret_id", str(uuid.uuid4()))
     _make(folder / "openbao.env", f"BAO_DEV_ROOT_TOKEN_ID={secrets.token_urlsafe(32)}")
     _make(folder / MARK, "")
-    return any(made)
 
 
-def _make(file: Path, text: str) -> bool:
-    """Write ``file`` if it is not there; tell whether it was not."""
-    if file.exists():
-        return False
-    write_whole(file, text + "\n", mode=0o444)
-    return True
+def _make(file: Path, text: str) -> None:
+    """Write ``file`` if it is not there."""
+    if not file.exists():
+        write_whole(file, text + "\n", mode=0o444)

@@ -12,7 +12,7 @@ from subprocess import CompletedProcess
 from typing import NoReturn
 
 from demo.compose import START_SECONDS, Compose, remove_images, why_no_containers
-from demo.container_secrets import make_secrets
+from demo.container_secrets import lacks_a_password, make_secrets
 from demo.event_log import arrow_events
 from demo.local_stack import Ports, Run
 from demo.processes import DemoError, is_ready, last_line, require_free_port
@@ -203,14 +203,17 @@ class ContainerStack:
         return [*how, *options, container, "flask", "--app", f"{service}.app"]
 
     def _make_secrets(self) -> None:
-        """Make what is missing; refuse to where a database has passwords that are gone."""
-        volume_is_there = self.compose.has_volume("databases")
-        if make_secrets(self.secrets_folder) and volume_is_there:
+        """Make what is missing; refuse to where a database has passwords that are not here.
+
+        Nothing is made then: the next start is refused too.
+        """
+        if lacks_a_password(self.secrets_folder) and self.compose.has_volume("databases"):
             raise DemoError(
-                f"the databases are there from before, and their passwords in {self.secrets_folder}"
-                f" are gone: delete the databases (docker compose --project-name {self.project} "
-                "down --volumes), then start again"
+                f"the databases are there from before, and their passwords are not in "
+                f"{self.secrets_folder}: go on where that system was started, or delete it and its "
+                f"data (docker compose --project-name {self.project} down --volumes)"
             )
+        make_secrets(self.secrets_folder)
 
     def _start(self) -> None:
         started = self.compose.run(
