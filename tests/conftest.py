@@ -58,6 +58,8 @@ def started_by(nodeid: str) -> str:
         return "a stack of containers"
     if name in {"test_faults.py", "test_postgresql_restarts.py"}:
         return "containers with faults"
+    if name == "test_two_replicas.py":
+        return "two of each container"
     if name == "test_the_issuers_life.py":
         return "an issuer's life"
     if folder.endswith("tests/flow"):
@@ -83,6 +85,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     first = (
         "a stack of containers",
         "bank and client in containers",
+        "two of each container",
         "containers with faults",
         "a fragile stack of containers",
         "a fragile stack",
@@ -93,7 +96,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "attacked bank",
         "client",
     )
-    items.sort(key=lambda item: first.index(s) if (s := started_by(item.nodeid)) in first else 9)
+    order = {group: number for number, group in enumerate(first)}
+    items.sort(key=lambda item: order.get(started_by(item.nodeid), len(order)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
