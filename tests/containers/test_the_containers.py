@@ -179,6 +179,16 @@ def test_an_image_holds_the_code_of_its_service_alone(
 
 
 @pytest.mark.parametrize("name", SERVICES)
+def test_no_file_of_an_image_holds_a_secret(
+    containers: dict[str, Container], secret_texts: dict[str, str], name: str
+) -> None:
+    files = b"".join(containers[name].export())  # without what is mounted
+
+    assert b"gunicorn.conf.py" in files
+    assert [what for what, secret in secret_texts.items() if secret.encode() in files] == []
+
+
+@pytest.mark.parametrize("name", SERVICES)
 def test_an_image_adds_at_most_90_mb_to_its_base(
     containers: dict[str, Container], name: str
 ) -> None:
