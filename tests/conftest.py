@@ -1,3 +1,4 @@
+import fcntl
 import os
 import secrets
 from collections.abc import Generator, Iterator
@@ -6,7 +7,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from demo.compose import why_no_containers
+from demo.compose import remove_images, why_no_containers
 from demo.container_stack import ContainerStack as DemoContainers
 from demo.local_stack import Ports
 from shared.settings import SECRETS_DIR_VARIABLE, STATE_DIR_VARIABLE
@@ -143,11 +144,21 @@ def stack_of_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loc
 
 
 @pytest.fixture(scope="session")
-def containers_can_run() -> None:
-    """Skip where they cannot, with the reason."""
+def containers_can_run(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skip where they cannot, with the reason; build what they share, one test process at a time.
+
+    Two that build at once what was never built make every layer twice: later builds take the one
+    or the other, and Compose replaces a container whose image is another.
+    """
     problem = why_no_containers()
     if problem:
         pytest.skip(NO_CONTAINERS + problem)
+    folder = tmp_path_factory.mktemp("built once")
+    demo = DemoContainers(folder, project=f"built-{secrets.token_hex(4)}")
+    with (tmp_path_factory.getbasetemp().parent / "build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        demo.build()
+    remove_images(service.image for service in demo.services)  # the layers stay
 
 
 @pytest.fixture(scope="session")
