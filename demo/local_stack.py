@@ -91,8 +91,9 @@ class LocalStack:
         with ThreadPoolExecutor() as pool:
             list(pool.map(self._prepare, idle))
         self._replace_lost_credentials()
-        self._start([service for service in idle if service != self.client_service])
-        self._start([service for service in idle if service == self.client_service])
+        for service in idle:  # one after the other: the bank fetches the issuer's keys at once
+            service.start(self.environment(service.name))
+            service.wait_until_ready()
 
     def down(self) -> list[Service]:
         """Stop the services; return those that ran."""
@@ -191,13 +192,6 @@ class LocalStack:
         if not key_file.exists():
             key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(key_file, Fernet.generate_key().decode() + "\n")
-
-    def _start(self, services: Sequence[Service]) -> None:
-        """Start ``services`` beside each other and wait until all can work."""
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda one: one.start(self.environment(one.name)), services))
-        for service in services:
-            service.wait_until_ready()
 
     def _settings_text(self) -> str:
         """Return the settings file that every process of the stack reads."""
