@@ -103,6 +103,7 @@ class Service:
         command += [f"{self.name}.wsgi:app"]
         lock = self._lock_file()
         fcntl.flock(lock, fcntl.LOCK_EX)
+        self.pid_file.unlink(missing_ok=True)  # the id in it may be another process's by now
         with self.log_file.open("ab") as log:
             started = subprocess.run(
                 command,
