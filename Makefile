@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: up run stop down status logs token cli images clean test lint format diagrams readmes lock help
+.PHONY: up run stop down status logs token cli images clean test coverage lint format diagrams readmes lock help
 
 # The first Python that is new enough. Your own: make up PYTHON=/path/to/python3.13
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
@@ -47,9 +47,14 @@ clean: ## stop the system and delete its data (.local, its volume), its images a
 	@[ ! -e .venv/services.installed ] || $(DEMO) clean
 	@rm -rf .local .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-test: .venv/development.installed ## run every test, with branch coverage over all processes
+PYTEST = -m pytest -n auto --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
+
+test: .venv/development.installed ## run every test
+	@$(VENV_PYTHON) $(PYTEST)
+
+coverage: .venv/development.installed ## run every test once more, with branch coverage over all processes
 	@rm -f .coverage .coverage.*
-	@$(VENV_PYTHON) -m coverage run -m pytest -n auto --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(VENV_PYTHON) -m coverage run $(PYTEST)
 	@$(VENV_PYTHON) -m coverage combine --quiet
 	@$(VENV_PYTHON) -m coverage report
 
