@@ -22,6 +22,7 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
+from botocore.exceptions import ConnectionError as UnconnectedError
 
 from shared.vault.errors import (
     VaultAnswerError,
@@ -53,7 +54,7 @@ REFUSED_CREDENTIALS = {
     "MissingAuthenticationToken",
     "MissingAuthenticationTokenException",
 }
-FORBIDDEN = {"AccessDeniedException", "AccessDenied"}
+FORBIDDEN = {"AccessDeniedException", "AccessDenied", "403"}  # 403: of a gateway, without a code
 THROTTLED = {"ThrottlingException", "Throttling", "TooManyRequestsException"}
 
 Request = Callable[[Any], dict[str, Any]]
@@ -105,7 +106,7 @@ class AwsClient:
             raise VaultLoginRefusedError(
                 f"the platform has no credentials for {self.name}: {type(error).__name__}"
             ) from None
-        except HTTPClientError as error:
+        except (UnconnectedError, HTTPClientError) as error:
             raise VaultUnreachableError(
                 f"the vault {self.name} cannot be reached: {type(error).__name__}"
             ) from None

@@ -108,7 +108,7 @@ class AwsSecretsManagerVault:
         return before.number + 1
 
     def _create(self, name: str, new: str, text: str) -> None:
-        code, _ = self._aws.ask(
+        code, answer = self._aws.ask(
             lambda client: client.create_secret(
                 Name=name, ClientRequestToken=new, SecretString=text
             ),
@@ -116,19 +116,19 @@ class AwsSecretsManagerVault:
         )
         if code == EXISTS:
             raise self._conflict(name, self._describe(name).number, 0)
-        if code:
-            raise self._aws.unusable(f"{code} to the creation of {name}")
+        if answer.get("VersionId") != new:
+            raise self._aws.unusable(f"{code or 'another version'} to the creation of {name}")
 
     def _put(self, name: str, new: str, text: str) -> None:
         """Store a version; a request that is repeated makes no second one, thanks to its token."""
-        code, _ = self._aws.ask(
+        code, answer = self._aws.ask(
             lambda client: client.put_secret_value(
                 SecretId=name, ClientRequestToken=new, SecretString=text, VersionStages=[WRITTEN]
             ),
             f"write {name}",
         )
-        if code:
-            raise self._aws.unusable(f"{code} to a write of {name}")
+        if answer.get("VersionId") != new:
+            raise self._aws.unusable(f"{code or 'another version'} to a write of {name}")
 
     def _make_current(self, name: str, new: str, before: Described) -> None:
         """Move the label; a first version has it already.
@@ -138,15 +138,15 @@ class AwsSecretsManagerVault:
         moving = {"SecretId": name, "VersionStage": CURRENT, "MoveToVersionId": new}
         if before.current is not None:
             moving["RemoveFromVersionId"] = before.current
-        code, _ = self._aws.ask(
+        code, answer = self._aws.ask(
             lambda client: client.update_secret_version_stage(**moving),
             f"label a version of {name}",
         )
-        if not code:
+        if "ARN" in answer:
             return
         now = self._describe(name)
         if now.current == before.current:
-            raise self._aws.unusable(f"{code} to the labelling of {name}")
+            raise self._aws.unusable(f"{code or 'no secret'} to the labelling of {name}")
         if now.current != new:
             raise self._conflict(name, now.number, before.number)
 
@@ -156,8 +156,8 @@ class AwsSecretsManagerVault:
         )
         if code == NOT_FOUND:
             return Described(exists=False)
-        if code:
-            raise self._aws.unusable(f"{code} to a description of {name}")
+        if "ARN" not in answer:  # boto3 takes what is no JSON for an empty answer
+            raise self._aws.unusable(f"{code or 'no secret'} to a description of {name}")
         labels: dict[str, Any] = answer.get("VersionIdsToStages") or {}
         current = next((one for one, its in labels.items() if CURRENT in its), None)
         return Described(True, current, is_deleted=answer.get("DeletedDate") is not None)

@@ -1,16 +1,22 @@
 """AWS on loopback: moto's server, and what the platform tells a process that runs there."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import boto3
+import botocore.loaders
+import botocore.session
 import pytest
 import requests
 from moto.server import ThreadedMotoServer
 
 REGION = "eu-central-1"
+
+_one_loader = cache(botocore.loaders.create_loader)
 
 
 class Aws:
@@ -46,6 +52,10 @@ class Aws:
             "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
         }
 
+    def replace(self, name: str, text: str) -> None:
+        """Make a version as somebody else does: with an id that is not ours."""
+        self.secrets.put_secret_value(SecretId=name, SecretString=text)
+
     def _client(self, service: str) -> Any:
         return boto3.client(
             service,
@@ -60,6 +70,7 @@ class Aws:
 def running_aws() -> Iterator[Aws]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it tells of every request
     host, port = server.get_host_and_port()
     try:
         yield Aws(f"http://{host}:{port}")
@@ -68,7 +79,11 @@ def running_aws() -> Iterator[Aws]:
 
 
 def tell_the_platforms(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
-    """Let the platform say ``variables``, and nothing that this machine's owner has set."""
+    """Let the platform say ``variables``, and nothing that this machine's owner has set.
+
+    Where every vault has a client of its own, boto3 reads its big tables once all the same.
+    """
+    monkeypatch.setattr(botocore.session, "create_loader", _one_loader)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

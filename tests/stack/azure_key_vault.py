@@ -121,7 +121,7 @@ class KeyVaultInMemory:
         newest = self.versions[-1]
         return Reply(200, self._properties(newest) | {"value": newest.value})
 
-    def _get(self, asked: Asked) -> Reply:
+    def _get(self, _: Asked) -> Reply:
         if "get" in self.forbidden:
             return Reply(403, {"error": FORBIDDEN})
         if self.is_deleted or not self.versions:
