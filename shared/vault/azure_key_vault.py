@@ -91,7 +91,7 @@ class AzureKeyVault:
         status, _ = self._azure.ask(request, f"write {name}")
         if status == 409:
             raise VaultError(
-                f"{name} was deleted from the vault at {self._azure.url}, and can be recovered: "
+                f"{name} was deleted from the vault at {self._azure.url} and is kept there: "
                 "recover or purge it before it is written"
             )
         if status != 200:

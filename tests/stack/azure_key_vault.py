@@ -46,7 +46,10 @@ class KeyVaultInMemory:
     versions: list[Version] = field(default_factory=list)
     forbidden: set[str] = field(default_factory=set)  # of "get", "list", "set"
     is_deleted: bool = False
+    faults: list[Reply] = field(default_factory=list)  # answered first
     tokens: set[str] = field(default_factory=set)
+    trusts_nobody: bool = False
+    gives_no_identity: bool = False
     resource: str = ""
     _one_at_a_time: Lock = field(default_factory=Lock)
 
@@ -92,7 +95,9 @@ class KeyVaultInMemory:
         def answering(asked: Asked) -> Reply:
             with self._one_at_a_time:
                 token = asked.headers.get("authorization", "").removeprefix("Bearer ")
-                reply: Reply = answer(asked) if token in self.tokens else self._challenge()
+                if self.trusts_nobody or token not in self.tokens:
+                    return self._challenge()
+                reply: Reply = self.faults.pop(0) if self.faults else answer(asked)
             return reply
 
         self.http.reply(path, answering)
@@ -104,7 +109,7 @@ class KeyVaultInMemory:
         return Reply(401, {"error": error}, headers={"WWW-Authenticate": header})
 
     def _token(self, asked: Asked) -> Reply:
-        if asked.headers.get("x-identity-header") != IDENTITY_HEADER:
+        if self.gives_no_identity or asked.headers.get("x-identity-header") != IDENTITY_HEADER:
             return Reply(401, {"statusCode": 401, "message": "no such identity"})
         token = secrets.token_urlsafe(16)
         if asked.query.get("resource") == self.resource:
@@ -116,7 +121,8 @@ class KeyVaultInMemory:
         if "set" in self.forbidden:
             return Reply(403, {"error": FORBIDDEN})
         if self.is_deleted:
-            return conflict()
+            inner = {"innererror": {"code": "ObjectIsDeletedButRecoverable"}}
+            return Reply(409, {"error": {"code": "Conflict", "message": "is deleted"} | inner})
         self.put(json.loads(asked.body)["value"])
         newest = self.versions[-1]
         return Reply(200, self._properties(newest) | {"value": newest.value})
@@ -153,8 +159,3 @@ class KeyVaultInMemory:
 def not_found(entry: str) -> Reply:
     message = f"A secret with (name/id) {entry} was not found in this key vault."
     return Reply(404, {"error": {"code": "SecretNotFound", "message": message}})
-
-
-def conflict() -> Reply:
-    inner = {"innererror": {"code": "ObjectIsDeletedButRecoverable"}}
-    return Reply(409, {"error": {"code": "Conflict", "message": "is in a deleted state"} | inner})

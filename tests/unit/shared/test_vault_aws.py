@@ -56,8 +56,9 @@ def aws(running: Aws, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
 
 
 def settings_of(url: str | None, **more: Any) -> VaultSettings:
-    given = {"bind": "localhost:1", "database_url": "sqlite://", "vault": "aws", "vault_url": url}
-    return VaultSettings(**given | more)
+    return VaultSettings(
+        **more, bind="localhost:1", database_url="sqlite://", vault="aws", vault_url=url
+    )
 
 
 @pytest.fixture
