@@ -72,8 +72,10 @@ def running_aws() -> Iterator[Aws]:
     server.start()
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it tells of every request
     host, port = server.get_host_and_port()
+    aws = Aws(f"http://{host}:{port}")
+    aws.forget_everything()  # what another server of this process left: moto has one memory
     try:
-        yield Aws(f"http://{host}:{port}")
+        yield aws
     finally:
         server.stop()
 
