@@ -4,21 +4,17 @@ One process writes, another reads: each opens the vault for itself.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from client_service.token_source import TokenSource
 from client_service.vault_credentials import VaultCredentials
 from shared.settings import VaultSettings
 from shared.vault import Vault, open_vault
-from tests.stack.aws import REGION, running_aws, tell_the_platforms
-from tests.stack.azure_key_vault import KeyVaultInMemory
 from tests.stack.loopback import Asked, LoopbackServer, Reply
-from tests.stack.openbao import ROLE_ID, SECRET_ID, OpenBaoInMemory
+from tests.stack.vaults import running_vault
 
 ENTRY = "bank-reconciler"
 GRANTED = Reply(document={"access_token": "t", "token_type": "Bearer", "expires_in": 300})
@@ -31,23 +27,8 @@ Tokens = Callable[..., TokenSource]
 def settings(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[VaultSettings]:
-    """The settings of a service, and the vault that they name, where it has a server."""
-    with ExitStack() as running:
-        place: dict[str, Any] = {"vault_directory": tmp_path / "rotated"}
-        if request.param == "openbao":
-            openbao = running.enter_context(OpenBaoInMemory(LoopbackServer(), ENTRY))
-            ids = {"vault_role_id": SecretStr(ROLE_ID), "vault_secret_id": SecretStr(SECRET_ID)}
-            place = {"vault_url": openbao.http.url, **ids}
-        if request.param == "aws":
-            keys = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "k"}
-            tell_the_platforms(monkeypatch, AWS_DEFAULT_REGION=REGION, **keys)
-            place = {"vault_url": running.enter_context(running_aws()).url}
-        if request.param == "azure":
-            azure = running.enter_context(KeyVaultInMemory.made_in(tmp_path, ENTRY))
-            azure.tell_the_platforms(monkeypatch)
-            place = {"vault_url": azure.http.url, "vault_ca_file": azure.ca_file}
-        vault: Any = request.param
-        yield VaultSettings(bind="localhost:1", database_url="sqlite://", vault=vault, **place)
+    with running_vault(request.param, ENTRY, tmp_path, monkeypatch) as named:
+        yield named
 
 
 @pytest.fixture
