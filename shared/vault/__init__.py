@@ -66,7 +66,8 @@ class Vault(Protocol):
         """Replace ``entry`` by ``fields`` and return the number of the version that holds them.
 
         A reader sees the old fields or the new, never a mix. Where ``expected_version`` is given
-        it is the number of the version that is replaced.
+        it is the number of the version that is replaced (an Azure Key Vault compares it just
+        before it writes, the others as they write).
         Raises VaultConflictError where it is another one by now, VaultError where the entry
         cannot be written or nobody can say whether it was.
         """

@@ -392,18 +392,33 @@ def test_an_answer_that_is_no_secret_is_told_as_what_it_is(
     assert server.paths() == ["/"]
 
 
-@pytest.mark.parametrize("answered", [0, 1, 2], ids=["describe", "put", "label"])
-def test_a_write_that_nobody_confirms_is_told(server: LoopbackServer, answered: int) -> None:
-    described = Reply(200, {"ARN": "arn", "VersionIdsToStages": {}})
-    replies: list[Reply | Answering] = [described, confirmed, described]
-    server.reply("/", *replies[:answered], Reply(200, body=b"<html>"))
-
-    with pytest.raises(VaultAnswerError):
-        asked_once(server).write("bank", NEW)
+GARBAGE = Reply(200, body=b"<html>")
+DESCRIBED = Reply(200, {"ARN": "arn", "VersionIdsToStages": {}})
+UNKNOWN = Reply(400, {"__type": "ResourceNotFoundException"})
 
 
 def confirmed(asked: Asked) -> Reply:
     return Reply(200, {"VersionId": json.loads(asked.body)["ClientRequestToken"]})
+
+
+@pytest.mark.parametrize(
+    ("replies", "what"),
+    [
+        ([GARBAGE], "answered no secret to a description of bank$"),
+        ([UNKNOWN, GARBAGE], "answered another version to the creation of bank$"),
+        ([DESCRIBED, GARBAGE], "answered another version to a write of bank$"),
+        ([DESCRIBED, UNKNOWN], "answered ResourceNotFoundException to a write of bank$"),
+        ([DESCRIBED, confirmed, GARBAGE, DESCRIBED], "no secret to the labelling of bank$"),
+    ],
+    ids=["describe", "create", "put", "gone", "label"],
+)
+def test_a_write_that_nobody_confirms_is_told(
+    server: LoopbackServer, replies: list[Reply | Answering], what: str
+) -> None:
+    server.reply("/", *replies)
+
+    with pytest.raises(VaultAnswerError, match=what):
+        asked_once(server).write("bank", NEW)
 
 
 def test_after_its_credentials_were_refused_a_process_asks_the_platform_again(

@@ -291,7 +291,11 @@ def test_an_answer_that_is_no_secret_is_told_as_what_it_is(
     assert server.http.paths() == [f"{server.path}/"] * 2  # its challenge, and the request
 
 
-@pytest.mark.parametrize("reply", [Reply(500), Reply(200, {"value": [7]}), Reply(200, body=b"?")])
+@pytest.mark.parametrize(
+    "reply",
+    [Reply(500), Reply(200, {"value": [7]}), Reply(200, body=b"?")],
+    ids=["500", "a number for a version", "no JSON"],
+)
 def test_versions_that_cannot_be_used_are_told(server: KeyVaultInMemory, reply: Reply) -> None:
     server.serve(f"{server.path}/versions", lambda _: reply)
 
