@@ -17,16 +17,20 @@ import weakref
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from socket import SHUT_RDWR, socket
 from threading import Lock, Semaphore, Thread, Timer
 from typing import Any, Final
 
 import requests
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS, PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.errors import JoseError
 from joserfc.jwk import import_key
-from joserfc.jws import JWSRegistry
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool
@@ -50,8 +54,12 @@ RSA_LARGEST_BITS: Final = 8192  # a larger one only makes each check slow
 # these primes, the modulus is a power of 65537. Of other keys, one in 2**27 looks so by chance.
 ROCA_PRIMES: Final = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
 
-# The defaults of joserfc leave PS256 and Ed25519 out.
-_SIGNATURES = JWSRegistry(algorithms=["RS256", "PS256", "ES256", "Ed25519"])
+_SHA256: Final = SHA256()
+_ECDSA: Final = ECDSA(_SHA256)
+_RSA_PADDINGS: Final = {  # RFC 7518 §3.3, §3.5: the salt is as long as the hash
+    "RS256": PKCS1v15(),
+    "PS256": PSS(MGF1(_SHA256), SHA256.digest_size),
+}
 _ALGORITHMS_OF_TYPE: Final = {
     ("RSA", None): ("RS256", "PS256"),
     ("EC", "P-256"): ("ES256",),
@@ -82,6 +90,10 @@ class IssuerError(Exception):
     """The issuer's answer cannot be had or cannot be used; the text says why."""
 
 
+Verify = Callable[[bytes, bytes], None]
+"""Takes a signature and what it is over; raises InvalidSignature."""
+
+
 @dataclass(frozen=True, slots=True)
 class IssuerKey:
     """A public key, and the one algorithm it is used with (RFC 8725 §3.1).
@@ -92,11 +104,15 @@ class IssuerKey:
     algorithm: str
     members: tuple[str, ...] = field(repr=False)
     """What makes the key up: the values of the JWK's public members."""
-    _signature_is_good: Callable[[bytes, bytes], bool] = field(repr=False, compare=False)
+    _verify: Verify = field(repr=False, compare=False)
 
     def verifies(self, signing_input: bytes, signature: bytes) -> bool:
         """Tell whether ``signature`` is this key's over ``signing_input``."""
-        return self._signature_is_good(signing_input, signature)
+        try:
+            self._verify(signature, signing_input)
+        except InvalidSignature:
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,12 +452,32 @@ def _imported(jwk: Mapping[str, Any], algorithm: str) -> IssuerKey:
         elif jwk["kty"] == "OKP":
             _refuse_point_of_small_order(jwk["x"])
         key = import_key({name: jwk[name] for name in ("kty", *_PUBLIC_MEMBERS[jwk["kty"]])})
-        _SIGNATURES.get_alg(algorithm).check_key(key)
     except (JoseError, KeyError, TypeError, ValueError) as error:
         raise IssuerError(f"the JWK Set has a broken key: {type(error).__name__}") from error
     members = tuple(jwk[name] for name in _PUBLIC_MEMBERS[jwk["kty"]])
-    verify = _SIGNATURES.get_alg(algorithm).verify
-    return IssuerKey(algorithm, members, partial(verify, key=key))
+    return IssuerKey(algorithm, members, _verifier(key.public_key, algorithm))
+
+
+def _verifier(key: Any, algorithm: str) -> Verify:
+    """Return how ``key``, one of the type that ``algorithm`` is for, verifies.
+
+    It is `cryptography` itself, as a library for JWS would ask the key anew at each signature.
+    """
+    if isinstance(key, RSAPublicKey):
+        padding = _RSA_PADDINGS[algorithm]
+        return lambda signature, signed: key.verify(signature, signed, padding, _SHA256)
+    if isinstance(key, EllipticCurvePublicKey):
+        return lambda signature, signed: key.verify(_der(signature), signed, _ECDSA)
+    verify: Verify = key.verify  # Ed25519 leaves nothing to choose
+    return verify
+
+
+def _der(signature: bytes) -> bytes:
+    """Return a signature of ES256, r and s of 32 octets each (RFC 7518 §3.4), as DER."""
+    if len(signature) != 64:
+        raise InvalidSignature
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+    return encode_dss_signature(r, s)
 
 
 def _refuse_unsuitable_modulus(n: object) -> None:

@@ -17,13 +17,12 @@ whether who brings it is who it was issued to (RFC 9700 §2.2.1 says how that co
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, wraps
 from hashlib import sha256
 from http import HTTPStatus
 from threading import Lock
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple, ParamSpec, Protocol, cast
 
 from flask import Flask, Response, current_app, g, json, request
@@ -266,7 +265,7 @@ class TokenValidator:
     issuer: str
     audience: str
     keys: KeySource
-    algorithms: Collection[str] = ("RS256", "PS256", "ES256", "Ed25519")
+    algorithms: tuple[str, ...] = ("RS256", "PS256", "ES256", "Ed25519")
     leeway_seconds: float = 5
     now: Callable[[], float] = time.time
     remembered: RememberedTokens = field(default_factory=RememberedTokens, repr=False)
@@ -291,32 +290,18 @@ class TokenValidator:
         return self._key(remembered.kid) == remembered.key
 
     def _verified(self, token: str) -> _Remembered:
-        unverified = _parsed(token)
-        self._judge_header(unverified.header)
+        unverified = _parsed(token, self.algorithms)
         judge_issuer(unverified.claims, self.issuer)
         judge_audience(unverified.claims, self.audience)
         said = _said(unverified.claims)
         judge_times(said, self.now(), self.leeway_seconds)
-        kid = unverified.header["kid"]
+        kid = unverified.header.kid
         key = self._key(kid)
-        if key.algorithm != unverified.header["alg"]:  # RFC 8725 §3.1: one key, one algorithm
+        if key.algorithm != unverified.header.algorithm:  # RFC 8725 §3.1: one key, one algorithm
             raise InvalidTokenError("the key of this kid is for another algorithm", kid=kid)
         if not key.verifies(unverified.signing_input, unverified.signature):
             raise InvalidTokenError("the signature is not good", kid=kid)
         return _Remembered(said, kid, key)
-
-    def _judge_header(self, header: Mapping[str, Any]) -> None:
-        """Judge the header; `jku`, `x5u`, `jwk` and what else is unknown is ignored."""
-        _judge_type(header.get("typ"))
-        if "crit" in header:  # RFC 7515 §4.1.11: we understand no extension, so refuse them all
-            raise InvalidTokenError("the token has critical extensions, and none is understood")
-        algorithm, kid = header.get("alg"), header.get("kid")
-        if not isinstance(algorithm, str) or algorithm not in self.algorithms:
-            raise InvalidTokenError(
-                "the token is signed with an algorithm that is not taken", alg=algorithm
-            )
-        if not isinstance(kid, str) or not 0 < len(kid) <= LONGEST_KID:
-            raise InvalidTokenError("kid is missing or malformed")
 
     def _key(self, kid: str) -> IssuerKey:
         try:
@@ -364,22 +349,27 @@ def judge_times(token: VerifiedToken, now: float, leeway: float) -> None:
         raise InvalidTokenError("the token is not valid yet", nbf=token.not_before)
 
 
+class _Header(NamedTuple):
+    algorithm: str
+    kid: str
+
+
 class _UnverifiedToken(NamedTuple):
-    header: Mapping[str, Any]
+    header: _Header
     claims: Mapping[str, Any]
     signing_input: bytes
     signature: bytes
 
 
-def _parsed(token: str) -> _UnverifiedToken:
-    """Take ``token`` apart."""
+def _parsed(token: str, algorithms: tuple[str, ...]) -> _UnverifiedToken:
+    """Take ``token`` apart, and judge its header."""
     segments = token.split(".")
     if len(segments) != 3:
         raise InvalidTokenError("the token is no signed JWT")
     header, claims, signature = segments
     try:
         return _UnverifiedToken(
-            header=_parsed_header(header),
+            header=_judged_header(header, algorithms),
             claims=json_object(base64url_decoded(claims)),
             signing_input=f"{header}.{claims}".encode("ascii"),
             signature=base64url_decoded(signature),
@@ -388,9 +378,21 @@ def _parsed(token: str) -> _UnverifiedToken:
         raise InvalidTokenError("the token is no well-formed JWT") from error
 
 
-@lru_cache(maxsize=32)  # all tokens that a key signed have one header
-def _parsed_header(segment: str) -> Mapping[str, Any]:
-    return MappingProxyType(json_object(base64url_decoded(segment)))
+@lru_cache(maxsize=32)  # all tokens that a key signed have one header; a refusal is not kept
+def _judged_header(segment: str, algorithms: tuple[str, ...]) -> _Header:
+    """Judge the header; `jku`, `x5u`, `jwk` and what else is unknown is ignored."""
+    header = json_object(base64url_decoded(segment))
+    _judge_type(header.get("typ"))
+    if "crit" in header:  # RFC 7515 §4.1.11: we understand no extension, so refuse them all
+        raise InvalidTokenError("the token has critical extensions, and none is understood")
+    algorithm, kid = header.get("alg"), header.get("kid")
+    if not isinstance(algorithm, str) or algorithm not in algorithms:
+        raise InvalidTokenError(
+            "the token is signed with an algorithm that is not taken", alg=algorithm
+        )
+    if not isinstance(kid, str) or not 0 < len(kid) <= LONGEST_KID:
+        raise InvalidTokenError("kid is missing or malformed")
+    return _Header(algorithm, kid)
 
 
 def _judge_type(typ: object) -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 from flask import Flask
 from flask.typing import ResponseReturnValue
 from hypothesis import HealthCheck, given
@@ -74,11 +75,12 @@ class CountingKeys(PublishedKeys):
     def key(self, kid: str) -> IssuerKey:
         key = super().key(kid)
 
-        def verifies(signing_input: bytes, signature: bytes) -> bool:
+        def verify(signature: bytes, signing_input: bytes) -> None:
             self.verified += 1
-            return key.verifies(signing_input, signature)
+            if not key.verifies(signing_input, signature):
+                raise InvalidSignature
 
-        return IssuerKey(key.algorithm, key.members, verifies)
+        return IssuerKey(key.algorithm, key.members, verify)
 
 
 @pytest.fixture
