@@ -5,16 +5,23 @@ One route that returns a constant, without a database, once open and once behind
 tracing, host check and headers that every service has. A round asks each case the same number of
 times, one case after the other; the check's cost is the median, over the rounds, of a case less
 the open route of the same round. A CPU that others use too makes all of it dearer.
+
+The floor is what stops it: the same route with nothing but `verify` of the key in `cryptography`
+in front, once a request. In a request that costs more than in a loop, as it drives out of the
+CPU's caches what Flask needs next, and Flask what it needs.
 """
 
 import io
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice, repeat
 from statistics import median
 from wsgiref.util import setup_testing_defaults
 
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from flask import Flask
 from flask.typing import ResponseReturnValue
 
@@ -29,9 +36,11 @@ RESOURCE = "http://localhost:9001"
 ROUNDS = 60
 REQUESTS_A_ROUND = 50
 OPEN = "open"
+SIGNED = bytes(600)
+"""As long as what an access token's signature is over."""
 
-Tokens = Iterator[str | None]
-"""What to bring, request for request; None asks the open route."""
+Requests = Iterator[dict[str, object]]
+"""The WSGI environments of a case, made when they are wanted."""
 
 
 def main() -> None:
@@ -39,11 +48,13 @@ def main() -> None:
     with OwnIssuer(RESOURCE) as issuer:
         app = bank_without_database(issuer)
         seen = issuer.token("rsa")
-        cases: dict[str, Tokens] = {
-            OPEN: repeat(None),
-            "RS256": new_tokens(issuer, "rsa"),
-            "ES256": new_tokens(issuer, "ec"),
-            "seen before": repeat(seen),
+        cases: dict[str, Requests] = {
+            OPEN: map(request_for, repeat("/open")),
+            "RS256": map(partial(request_for, "/guarded"), new_tokens(issuer, "rsa")),
+            "ES256": map(partial(request_for, "/guarded"), new_tokens(issuer, "ec")),
+            "seen before": map(partial(request_for, "/guarded"), repeat(seen)),
+            "RS256 floor": map(request_for, repeat("/rsa")),
+            "ES256 floor": map(request_for, repeat("/ec")),
         }
         rounds = [one_round(app, cases) for _ in range(1 + ROUNDS)][1:]  # the first warms up
     print(f"{'':12} {'a request':>10} {'the check':>10}   µs of CPU")
@@ -54,30 +65,54 @@ def main() -> None:
 
 
 def bank_without_database(issuer: OwnIssuer) -> Flask:
-    """Return an application with the routes `/open` and `/guarded`, which differ in the check."""
+    """Return an application whose routes differ in what stands before their one answer."""
     settings = ResourceServerSettings(transport="plain-http", issuer=issuer.url, resource=RESOURCE)
     app = service_app(__name__, settings, tracer_provider("bench"), {})
     check_tokens(app, TokenValidator(issuer.url, RESOURCE, IssuerKeys(issuer.url)), "bench")
     app.add_url_rule("/open", "open", constant)
     app.add_url_rule("/guarded", "guarded", require_token(scope="Read")(constant))
+    app.add_url_rule("/rsa", "rsa", after(rsa_verification()))
+    app.add_url_rule("/ec", "ec", after(ec_verification()))
     return app
 
 
 def constant() -> ResponseReturnValue:
-    """Return what both routes answer."""
+    """Return what all routes answer."""
     return {"balance": 100}
 
 
-def new_tokens(issuer: OwnIssuer, kid: str) -> Tokens:
+def after(verify: Callable[[], None]) -> Callable[[], ResponseReturnValue]:
+    """Return a view that verifies and does nothing else before it answers."""
+
+    def view() -> ResponseReturnValue:
+        verify()
+        return constant()
+
+    return view
+
+
+def rsa_verification() -> Callable[[], None]:
+    """Return the verification of a good signature, as RS256 has them."""
+    key, how = rsa.generate_private_key(65537, 2048), (padding.PKCS1v15(), SHA256())
+    return partial(key.public_key().verify, key.sign(SIGNED, *how), SIGNED, *how)
+
+
+def ec_verification() -> Callable[[], None]:
+    """Return the verification of a good signature, as ES256 has them but in DER."""
+    key, how = ec.generate_private_key(ec.SECP256R1()), ec.ECDSA(SHA256())
+    return partial(key.public_key().verify, key.sign(SIGNED, how), SIGNED, how)
+
+
+def new_tokens(issuer: OwnIssuer, kid: str) -> Iterator[str]:
     """Return good tokens, each of them once; they are signed before anything is measured."""
     return iter([issuer.token(kid) for _ in range((1 + ROUNDS) * REQUESTS_A_ROUND)])
 
 
-def one_round(app: Flask, cases: dict[str, Tokens]) -> dict[str, float]:
+def one_round(app: Flask, cases: dict[str, Requests]) -> dict[str, float]:
     """Return what a request of each case costs, in microseconds of this thread's CPU."""
     costs = {}
-    for name, tokens in cases.items():
-        each = [cost_of(app, request_with(token)) for token in islice(tokens, REQUESTS_A_ROUND)]
+    for name, requests in cases.items():
+        each = [cost_of(app, environ) for environ in islice(requests, REQUESTS_A_ROUND)]
         costs[name] = sum(each) / len(each) * 1e6
     return costs
 
@@ -89,10 +124,10 @@ def cost_of(app: Flask, environ: dict[str, object]) -> float:
     return time.thread_time() - started
 
 
-def request_with(token: str | None) -> dict[str, object]:
-    """Return the WSGI environment of a request with ``token``; None asks the open route."""
+def request_for(path: str, token: str | None = None) -> dict[str, object]:
+    """Return the WSGI environment of a request for ``path``, with ``token`` if there is one."""
     environ: dict[str, object] = {"HTTP_HOST": "localhost:9001", "wsgi.input": io.BytesIO()}
-    environ["PATH_INFO"] = "/open" if token is None else "/guarded"
+    environ["PATH_INFO"] = path
     environ |= {} if token is None else {"HTTP_AUTHORIZATION": f"Bearer {token}"}
     setup_testing_defaults(environ)
     return environ

@@ -24,9 +24,7 @@ from typing import Any, Final
 
 import requests
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS, PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc.errors import JoseError
@@ -55,11 +53,9 @@ RSA_LARGEST_BITS: Final = 8192  # a larger one only makes each check slow
 ROCA_PRIMES: Final = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
 
 _SHA256: Final = SHA256()
-_ECDSA: Final = ECDSA(_SHA256)
-_RSA_PADDINGS: Final = {  # RFC 7518 §3.3, §3.5: the salt is as long as the hash
-    "RS256": PKCS1v15(),
-    "PS256": PSS(MGF1(_SHA256), SHA256.digest_size),
-}
+_ECDSA: Final = ec.ECDSA(_SHA256)
+_PKCS1: Final = padding.PKCS1v15()
+_PSS: Final = padding.PSS(padding.MGF1(_SHA256), SHA256.digest_size)  # the salt: RFC 7518 §3.5
 _ALGORITHMS_OF_TYPE: Final = {
     ("RSA", None): ("RS256", "PS256"),
     ("EC", "P-256"): ("ES256",),
@@ -461,12 +457,12 @@ def _imported(jwk: Mapping[str, Any], algorithm: str) -> IssuerKey:
 def _verifier(key: Any, algorithm: str) -> Verify:
     """Return how ``key``, one of the type that ``algorithm`` is for, verifies.
 
-    It is `cryptography` itself, as a library for JWS would ask the key anew at each signature.
+    A library for JWS asks and makes more at each signature: 8 µs for ES256, 2 for RS256.
     """
-    if isinstance(key, RSAPublicKey):
-        padding = _RSA_PADDINGS[algorithm]
-        return lambda signature, signed: key.verify(signature, signed, padding, _SHA256)
-    if isinstance(key, EllipticCurvePublicKey):
+    if isinstance(key, rsa.RSAPublicKey):
+        pad = _PSS if algorithm == "PS256" else _PKCS1
+        return lambda signature, signed: key.verify(signature, signed, pad, _SHA256)
+    if isinstance(key, ec.EllipticCurvePublicKey):
         return lambda signature, signed: key.verify(_der(signature), signed, _ECDSA)
     verify: Verify = key.verify  # Ed25519 leaves nothing to choose
     return verify

@@ -9,6 +9,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -443,6 +444,37 @@ def test_a_key_shows_no_key_material_in_its_repr() -> None:
     key = keys_of({"keys": [signing_keys()["rsa"].public_jwk()]})["rsa"]
 
     assert repr(key) == "IssuerKey(algorithm='RS256')"
+
+
+@pytest.mark.parametrize("kid", ["rsa", "pss", "ec", "ed"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param(lambda good: good[:0], id="empty"),
+        pytest.param(lambda good: good[:-1], id="an-octet-short"),
+        pytest.param(lambda good: good + b"\0", id="an-octet-long"),
+        pytest.param(lambda good: b"\0" + good, id="an-octet-in-front"),
+        pytest.param(lambda good: bytes(len(good)), id="zeros"),
+        pytest.param(lambda good: b"\xff" * len(good), id="ones"),
+    ],
+)
+def test_a_key_verifies_its_own_signature_and_none_of_another_form(
+    kid: str, changed: Callable[[bytes], bytes], issuer: OwnIssuer
+) -> None:
+    signed, _, encoded = issuer.token(kid).rpartition(".")
+    key, signature = keys_of(issuer.jwks())[kid], base64url_decoded(encoded)
+
+    assert key.verifies(signed.encode(), signature)
+    assert not key.verifies(signed.encode(), changed(signature))
+
+
+def test_a_signature_of_es256_in_der_is_none_of_a_jws(issuer: OwnIssuer) -> None:
+    signed, _, encoded = issuer.token("ec").rpartition(".")
+    signature = base64url_decoded(encoded)
+    r, s = (int.from_bytes(half, "big") for half in (signature[:32], signature[32:]))
+
+    key = keys_of(issuer.jwks())["ec"]
+    assert not key.verifies(signed.encode(), encode_dss_signature(r, s))
 
 
 def jwk(kid: str = "rsa", /, **changes: Any) -> dict[str, Any]:

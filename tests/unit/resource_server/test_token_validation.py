@@ -464,6 +464,37 @@ def test_an_algorithm_that_a_setting_leaves_out_is_refused(
     assert validator.validate(issuer.token("ec", claims=times())).client_id == "own-client"
 
 
+def test_a_header_that_one_validator_takes_is_judged_by_the_algorithms_of_another(
+    keys: PublishedKeys, validator: TokenValidator, issuer: OwnIssuer
+) -> None:
+    strict = TokenValidator(ISSUER, RESOURCE, keys, algorithms=("ES256",), now=lambda: NOW)
+    token = issuer.token("rsa", claims=times())
+
+    assert validator.validate(token).client_id == "own-client"
+    with pytest.raises(InvalidTokenError, match="algorithm"):
+        strict.validate(token)
+
+
+def test_a_refused_header_is_refused_for_the_same_reason_each_time(
+    validator: TokenValidator, issuer: OwnIssuer
+) -> None:
+    token = issuer.token(header={"crit": ["exp"]}, claims=times())
+
+    for _ in range(2):
+        with pytest.raises(InvalidTokenError, match="critical extensions"):
+            validator.validate(token)
+
+
+def test_a_header_is_judged_before_the_claims_are_read(
+    validator: TokenValidator, issuer: OwnIssuer
+) -> None:
+    header, _ = header_and_claims(issuer)
+    token = issuer.signed(header.replace(b"at+jwt", b"JWT"), b"no JSON")
+
+    with pytest.raises(InvalidTokenError, match="typ is JWT"):
+        validator.validate(token)
+
+
 def test_without_keys_nothing_is_judged(issuer: OwnIssuer) -> None:
     validator = TokenValidator(ISSUER, RESOURCE, NoKeys(), now=lambda: NOW)
 
