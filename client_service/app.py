@@ -1,6 +1,7 @@
 """The application: wires settings, vault, database, token source, bank client and views."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -12,10 +13,14 @@ from opentelemetry.sdk.trace import TracerProvider
 from client_service.arrow_events import ArrowEventProcessor
 from client_service.bank_client import BankClient
 from client_service.cli import run_once_command, token_command
+from client_service.history import History
 from client_service.issuer_metadata import IssuerMetadata
+from client_service.jobs import RECONCILE, registered_jobs
+from client_service.listing_commands import jobs_command, runs_command
 from client_service.problem_details import answer_with_problem_details
 from client_service.run_views import run_views
-from client_service.schedule import Schedule, Scheduler
+from client_service.schedule import Lease, Schedule
+from client_service.scheduler import Scheduler
 from client_service.settings import ClientServiceSettings
 from client_service.token_source import TokenSource
 from client_service.trace_receiver import trace_receiver
@@ -29,7 +34,6 @@ from shared.tracing import TracingAdapter, span, tracer_provider
 from shared.vault import VaultError, open_vault
 
 SERVICE = "client_service"
-JOB = "reconciliation"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -40,20 +44,24 @@ class ClientService:
     settings: ClientServiceSettings
     database: Database
     provider: TracerProvider
-    schedule: Schedule
+    schedules: Mapping[str, Schedule]
     worker: Worker
-    scheduler: Scheduler
+    schedulers: Sequence[Scheduler]
 
     def start(self) -> None:
         """Start to take the ticks, if this process is to."""
-        if self.settings.scheduler and self.settings.interval_seconds:
-            self.scheduler.start()
+        if self.settings.scheduler:
+            for scheduler in self.schedulers:
+                scheduler.start()
 
     def stop(self) -> None:
-        """Take no further tick, let the run under way finish its page, and hand over the spans."""
-        self.scheduler.take_no_more()
+        """Take no further tick, let runs under way finish their page, and hand over the spans."""
+        end = time.monotonic() + self.settings.stop_seconds
+        for scheduler in self.schedulers:
+            scheduler.take_no_more()
         self.worker.stop(self.settings.stop_seconds)
-        self.scheduler.stop(self.settings.stop_seconds)
+        for scheduler in self.schedulers:
+            scheduler.stop(max(0.0, end - time.monotonic()))
         self.provider.shutdown()
 
 
@@ -64,26 +72,36 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
     provider = tracer_provider(SERVICE)
     provider.add_span_processor(ArrowEventProcessor(database))
     credentials = VaultCredentials(open_vault(settings), settings.vault_entry)
-    schedule = Schedule(
-        database,
-        JOB,
-        interval_seconds=settings.interval_seconds,
-        lease_seconds=settings.lease_seconds,
-    )
     bank = bank_client(settings, provider, credentials)
-    worker = Worker(schedule, bank, provider)
+    jobs = registered_jobs(settings, bank)
+    schedules = {
+        job.name: Schedule(
+            database, job.name, ticks=job.ticks, lease_seconds=settings.lease_seconds
+        )
+        for job in jobs.values()
+    }
+    worker = Worker(jobs, schedules, provider)
     checks = {"database": database.check, "vault": _vault_check(credentials)}
     app = service_app(__name__, settings, provider, checks)
     answer_with_problem_details(app)
-    app.register_blueprint(run_views(database, schedule, worker, settings.patience_seconds))
+    app.register_blueprint(
+        run_views(database, schedules[RECONCILE], worker, settings.patience_seconds)
+    )
     if settings.receive_traces:
         app.register_blueprint(trace_receiver(database))
-    service = ClientService(
-        settings, database, provider, schedule, worker, Scheduler(schedule, worker.work)
-    )
+    history = History(database, settings.history_days)
+
+    def work(lease: Lease) -> None:
+        worker.work(lease)
+        history.forget()
+
+    schedulers = [Scheduler(one, work) for one in schedules.values() if one.ticks]
+    service = ClientService(settings, database, provider, schedules, worker, schedulers)
     app.extensions[SERVICE] = service
     app.cli.add_command(migrate_command(database, MIGRATIONS))
-    app.cli.add_command(run_once_command(settings, database, provider, schedule, worker))
+    app.cli.add_command(run_once_command(settings, database, provider, schedules, worker))
+    app.cli.add_command(jobs_command(jobs, schedules))
+    app.cli.add_command(runs_command(database, tuple(jobs)))
     app.cli.add_command(token_command(provider, bank.tokens))
     return app
 

@@ -1,10 +1,12 @@
 """The settings of the client service; each is read as `shared/settings.py` says."""
 
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from client_service.ticks import ticks_in
 from shared.identifiers import (
     ACCOUNT_PATH,
     AUTH_SERVER_URL,
@@ -20,6 +22,19 @@ from shared.settings import BindAddress, CheckedUrl, IssuerUrl, VaultSettings, s
 def _checked_entry(name: str) -> str:
     if not is_identifier(name):
         raise ValueError("must be 1 to 128 characters of A-Z a-z 0-9 _ -")
+    return name
+
+
+def _checked_schedule(schedule: str) -> str:
+    ticks_in(schedule)
+    return schedule
+
+
+def _checked_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("must be a time zone as in IANA's database: Europe/Berlin") from error
     return name
 
 
@@ -71,10 +86,7 @@ class ClientServiceSettings(VaultSettings):
     """The path of the account below `api_url`."""
 
     scheduler: bool = True
-    """Whether this process takes the ticks of the schedule. False: runs on demand alone."""
-
-    interval_seconds: int = Field(default=60, ge=0, le=86_400)
-    """Seconds between two ticks; 0 switches the schedule off, as `scheduler=false` does."""
+    """Whether this process takes the ticks of the schedules. False: runs on demand alone."""
 
     lease_seconds: float = Field(default=10, ge=1, le=3600)
     """How long a worker that died keeps its job; one that lives renews its lease in time."""
@@ -91,6 +103,16 @@ class ClientServiceSettings(VaultSettings):
     receive_traces: bool = False
     """Whether `POST /v1/traces` takes the arrow events of the other services (the demo's way to
     show all five arrows in one place)."""
+
+    reconcile_schedule: Annotated[str, AfterValidator(_checked_schedule)] = "every 60s"
+    """When the job `reconcile` is due: `every 60s` (s, m, h, d), a cron expression of five fields
+    (`*/5 * * * *`), or `never`: on demand alone."""
+
+    time_zone: Annotated[str, AfterValidator(_checked_zone)] = "UTC"
+    """The time zone by whose clocks cron expressions are read: `Europe/Berlin`."""
+
+    history_days: int = Field(default=30, ge=1, le=3650)
+    """How long runs and their arrow events are kept."""
 
     @field_validator("issuer", "metadata_url", "token_url", "api_url")
     @classmethod

@@ -63,7 +63,7 @@ def test_a_difference_is_told(app: Flask, server: LoopbackServer) -> None:
 
 
 def test_a_run_under_way_elsewhere_is_said(app: Flask, service: ClientService) -> None:
-    service.schedule.take_now(Trigger.REQUEST)
+    service.schedules["reconcile"].take_now(Trigger.REQUEST)
 
     result = run_once(app)
 
@@ -72,7 +72,7 @@ def test_a_run_under_way_elsewhere_is_said(app: Flask, service: ClientService) -
 
 
 def test_a_run_under_way_elsewhere_is_waited_for(service: ClientService) -> None:
-    service.schedule.take_now(Trigger.REQUEST)
+    service.schedules["reconcile"].take_now(Trigger.REQUEST)
     pauses: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -81,7 +81,7 @@ def test_a_run_under_way_elsewhere_is_waited_for(service: ClientService) -> None
             with service.database.writing() as session:
                 session.execute(text("UPDATE job SET lease_end = 1"))
 
-    lease = service.schedule.take_soon(Trigger.COMMAND, 30, sleep)
+    lease = service.schedules["reconcile"].take_soon(Trigger.COMMAND, 30, sleep)
 
     assert lease is not None
     assert lease.fence == 2
@@ -119,7 +119,7 @@ def test_a_database_that_goes_away_during_the_run_is_said_in_a_line(
 def test_a_bug_fails_the_run_and_stands_in_the_log(
     app: Flask, service: ClientService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service.worker, "_bank", None)
+    monkeypatch.setattr(service.worker, "_jobs", {"reconcile": None})
 
     result = run_once(app)
 

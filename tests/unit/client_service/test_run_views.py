@@ -22,7 +22,7 @@ def client(app: Flask) -> FlaskClient:
 
 
 def taken(service: ClientService) -> Lease:
-    lease = service.schedule.take_now(Trigger.COMMAND)
+    lease = service.schedules["reconcile"].take_now(Trigger.COMMAND)
     assert lease is not None
     return lease
 

@@ -7,19 +7,20 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text, update
 
+from client_service.lease_keeper import LeaseKeeper
 from client_service.models import Job, Run
-from client_service.reconciliation import Cursor, Reconciliation
 from client_service.runs import Outcome, RunStatus, Trigger
-from client_service.schedule import RETRY_SECONDS, Lease, LeaseLostError, Schedule, Scheduler
+from client_service.schedule import RETRY_SECONDS, Lease, LeaseLostError, Schedule
+from client_service.scheduler import Scheduler
+from client_service.task import Report
+from client_service.ticks import Interval
 from shared.database import Database
 
-JOB = "reconciliation"
+JOB = "reconcile"
 MINUTE = 60
 START = 6_000_000
-SUCCEEDED = Outcome(
-    RunStatus.SUCCEEDED,
-    Reconciliation("acc-1", "EUR", 70, 3, 70, 3, Cursor("http://bank#acc-1", 3, 70)),
-)
+CURSOR = {"page": 3}
+SUCCEEDED = Outcome(RunStatus.SUCCEEDED, Report({"read": 70}, "70 were read", cursor=CURSOR))
 FAILED = Outcome(RunStatus.FAILED, error="401 invalid_client", detail="no")
 
 Replica = Callable[[], Schedule]
@@ -34,7 +35,7 @@ def wall(clock: Any) -> Any:
 @pytest.fixture
 def replica(database: Database, wall: Any) -> Replica:
     """Make replicas of the worker: each with an owner of its own, on one database."""
-    return lambda: Schedule(database, JOB, interval_seconds=MINUTE, lease_seconds=10, now=wall)
+    return lambda: Schedule(database, JOB, ticks=Interval(MINUTE), lease_seconds=10, now=wall)
 
 
 @pytest.fixture
@@ -119,10 +120,10 @@ def test_the_result_and_the_cursor_are_committed_together(
     schedule.finish(lease, SUCCEEDED)
 
     run = run_of(database, lease)
-    assert (run.status, run.ended, run.transactions_read) == ("succeeded", START + 2, 3)
-    assert (run.entry_sum, run.balance, run.as_of) == (70, 70, 3)
+    assert (run.status, run.ended) == ("succeeded", START + 2)
+    assert (run.result, run.detail) == ({"read": 70}, "70 were read")
     wall.time += MINUTE
-    assert taken(schedule.take_tick()).cursor == Cursor("http://bank#acc-1", 3, 70)
+    assert taken(schedule.take_tick()).cursor == CURSOR
 
 
 def test_a_failed_run_completes_its_tick_and_keeps_the_cursor(
@@ -137,7 +138,7 @@ def test_a_failed_run_completes_its_tick_and_keeps_the_cursor(
     run = run_of(database, lease)
     assert (run.status, run.error, run.detail) == ("failed", "401 invalid_client", "no")
     assert schedule.take_tick() is None
-    assert job_in(database).cursor_sequence == 3
+    assert job_in(database).cursor == CURSOR
 
 
 def test_missed_ticks_are_merged_into_the_next_and_recorded(
@@ -212,7 +213,7 @@ def test_what_a_worker_did_past_its_lease_is_not_committed(
         schedule.finish(late, SUCCEEDED)
 
     assert run_of(database, late).status == "interrupted"
-    assert job_in(database).cursor_sequence == 0
+    assert job_in(database).cursor is None
 
 
 def test_a_clock_that_is_set_back_takes_no_tick_twice(schedule: Schedule, wall: Any) -> None:
@@ -257,7 +258,7 @@ def test_a_lost_lease_cannot_be_renewed(
     with pytest.raises(LeaseLostError):
         schedule.renew(lease)
     with caplog.at_level(logging.WARNING):
-        schedule.keep(lease, lambda: False)
+        LeaseKeeper(schedule, lease).keep(lambda: False)
     assert "another worker has taken the job over" in caplog.text
 
 
@@ -266,7 +267,7 @@ def test_a_lease_is_kept_until_the_run_is_over(database: Database, schedule: Sch
     let_the_lease_end(database)
     pauses = iter([False, False, True])
 
-    schedule.keep(lease, lambda: next(pauses))
+    LeaseKeeper(schedule, lease).keep(lambda: next(pauses))
 
     assert list(pauses) == []
     assert (job_in(database).lease_end or 0) > START
@@ -281,7 +282,7 @@ def test_a_database_that_is_away_for_a_moment_does_not_end_the_keeping(
     pauses = iter([False, False, True])
 
     with caplog.at_level(logging.WARNING):
-        schedule.keep(lease, lambda: next(pauses))
+        LeaseKeeper(schedule, lease).keep(lambda: next(pauses))
 
     assert caplog.text.count("could not renew the lease: OperationalError") == 2
 

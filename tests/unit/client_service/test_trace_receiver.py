@@ -44,9 +44,9 @@ def spans(span_id: bytes = b"12345678", name: str = "arrow.passed") -> bytes:
 @pytest.fixture
 def run_id(receiving: Flask) -> str:
     service: ClientService = receiving.extensions["client_service"]
-    lease = service.schedule.take_now(Trigger.COMMAND)
+    lease = service.schedules["reconcile"].take_now(Trigger.COMMAND)
     assert lease is not None
-    service.schedule.begin(lease, TRACE)
+    service.schedules["reconcile"].begin(lease, TRACE)
     return lease.run_id
 
 

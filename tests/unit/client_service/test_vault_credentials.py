@@ -115,7 +115,7 @@ def test_while_the_vault_is_sealed_a_client_gets_tokens_with_what_it_read_last(
     app_with_openbao.test_client().get("/readyz")
     openbao.sealed = True
 
-    lease = service.schedule.take_now(Trigger.COMMAND)
+    lease = service.schedules["reconcile"].take_now(Trigger.COMMAND)
     assert lease is not None
 
     service.worker.work(lease)
