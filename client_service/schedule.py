@@ -26,7 +26,8 @@ from shared.database import Database
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = 2.0  # where the tick is another worker's, or the database is away
+RETRY_SECONDS = 2.0  # at most, where the tick is another worker's
+RETRIES_PER_LEASE = 3
 LONGEST_PAUSE_SECONDS = 60.0  # so that a clock that was set, or a machine that slept, is noticed
 CLOCK_DIFFERENCE_SECONDS = 5
 PAUSE_SECONDS = 0.1
@@ -60,6 +61,7 @@ class Schedule:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.job, self.ticks, self.lease_seconds = job, ticks, lease_seconds
+        self.retry_seconds = min(RETRY_SECONDS, lease_seconds / RETRIES_PER_LEASE)
         self._database = database
         self._now = now
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
@@ -143,7 +145,7 @@ class Schedule:
             return LONGEST_PAUSE_SECONDS
         now, state = self._now(), self.state()
         if state is None or state.done_due is None or state.done_due < self.ticks.due(now):
-            return RETRY_SECONDS
+            return self.retry_seconds
         if state.done_due > now + CLOCK_DIFFERENCE_SECONDS:
             ahead = state.done_due - now
             log.warning(

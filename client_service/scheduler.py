@@ -6,7 +6,7 @@ from threading import Event, Thread
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from client_service.schedule import RETRY_SECONDS, Lease, Schedule
+from client_service.schedule import Lease, Schedule
 
 log = logging.getLogger(__name__)
 
@@ -56,4 +56,4 @@ class Scheduler:
             # A bug in one run must not end the schedule: it is logged whole, and the next tick
             # is tried.
             log.exception("a run ended in an error nobody expected")
-        return RETRY_SECONDS
+        return self._schedule.retry_seconds
