@@ -39,7 +39,7 @@ class LeaseKeeper:
 
     def keep(self, over: Callable[[], bool]) -> None:
         """Renew the lease until ``over`` returns True (it pauses first), or it is lost."""
-        while not over() and not self._lost.is_set():
+        while not self._lost.is_set() and not over():
             self._renew()
 
     def check(self) -> None:

@@ -55,9 +55,8 @@ class PostgresServer:
         name = database.url.rpartition("/")[2]
         self._do(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         try:
-            self._do(
-                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-            )
+            of_it = f"FROM pg_stat_activity WHERE datname = '{name}'"
+            self._do("SELECT pg_terminate_backend(pid) " + of_it)
             yield
         finally:
             self._do(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
