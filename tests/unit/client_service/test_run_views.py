@@ -44,8 +44,9 @@ def test_the_page_shows_a_balanced_run(client: FlaskClient, service: ClientServi
 
     page = client.get("/").text
 
-    assert re.findall(r'<td class="number">(.*?)</td>', page) == ["5", "1250", "1250 EUR"]
-    assert "<td>balanced</td>" in page
+    told = "account acc-1 is balanced; 5 transactions read, balance 1250 EUR (minor units)"
+    assert f"<td>{told}</td>" in page
+    assert "<td>reconcile</td>" in page
 
 
 def test_the_page_shows_a_difference(
@@ -55,7 +56,7 @@ def test_the_page_shows_a_difference(
     server.reply("/account", Reply(document={**members, "transactions": "/t"}))
     service.worker.work(taken(service))
 
-    assert '<span class="unbalanced">difference 7</span>' in client.get("/").text
+    assert '<td class="unbalanced">account a is off by 7; ' in client.get("/").text
 
 
 def test_the_page_shows_the_error_of_a_failed_run_as_text(

@@ -1,14 +1,20 @@
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import replace
+from threading import Event
+from typing import Any
 
 import pytest
+from flask import Flask
 from sqlalchemy import text, update
+from sqlalchemy.exc import OperationalError
 
 from client_service.app import ClientService
 from client_service.models import Job, Run
 from client_service.runs import Trigger, find_run
 from client_service.schedule import Lease
-from client_service.task import Report, Task
+from client_service.task import Report, Task, Work
 from tests.stack.loopback import Asked, LoopbackServer, Reply
 
 
@@ -149,6 +155,57 @@ def test_a_stopping_worker_ends_its_run_before_the_next_page(
     assert "/transactions" not in server.paths()
 
 
+def test_a_run_that_is_stopped_has_saved_the_page_in_hand_and_the_next_goes_on_from_there(
+    service: ClientService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun_at: list[Any] = []
+
+    def work(task: Task) -> Report:
+        begun_at.append(task.cursor)
+        for page in range(1, 4):
+            task.check()
+            if page == 2:
+                service.worker.take_no_page_more()
+            task.save({"page": page})
+        raise AssertionError("it was not stopped")
+
+    does(service, work, monkeypatch)
+    lease = service.schedules["reconcile"].take_tick()
+    assert lease is not None
+    service.worker.work(lease)
+
+    again = service.schedules["reconcile"].take_tick()
+
+    assert again is not None
+    assert (again.due, again.cursor, begun_at) == (lease.due, {"page": 2}, [None])
+
+
+def test_a_process_that_stops_waits_no_longer_than_it_may_for_all_its_runs_together(
+    make_app: Callable[..., Flask], server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service: ClientService = make_app(stop_seconds=0.2).extensions["client_service"]
+    hanging, let_go = Event(), Event()
+
+    def work(_task: Task) -> Report:
+        hanging.set()
+        let_go.wait(30)
+        return Report({}, "it came back at last")
+
+    does(service, work, monkeypatch)
+    service.start()
+    assert hanging.wait(10)
+    begun = time.monotonic()
+
+    service.stop()
+
+    try:
+        assert time.monotonic() - begun < 10
+        assert service.schedulers[0]._thread.is_alive()
+    finally:
+        let_go.set()
+        service.schedulers[0].stop(10)
+
+
 def test_the_result_of_a_run_whose_job_was_taken_over_is_dropped(
     service: ClientService, server: LoopbackServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -172,6 +229,11 @@ def breaks(service: ClientService, bug: BaseException, monkeypatch: pytest.Monke
     def work(_task: Task) -> Report:
         raise bug
 
+    does(service, work, monkeypatch)
+
+
+def does(service: ClientService, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the job's function be ``work``."""
     job = replace(service.worker._jobs["reconcile"], work=work)
     monkeypatch.setattr(service.worker, "_jobs", {"reconcile": job})
 
@@ -181,8 +243,9 @@ def breaks(service: ClientService, bug: BaseException, monkeypatch: pytest.Monke
     [
         (ZeroDivisionError(), "failed", "internal_error"),
         (KeyboardInterrupt(), "interrupted", "interrupted"),
+        (OperationalError("UPDATE", {}, Exception()), "interrupted", "database_away"),
     ],
-    ids=["bug", "Ctrl-C"],
+    ids=["bug", "Ctrl-C", "outage"],
 )
 def test_a_run_that_a_bug_or_a_person_ends_is_stored_as_ended(
     service: ClientService,
