@@ -20,6 +20,7 @@ from demo.remembered import remember
 from deploy.provisioning import ProvisioningError, register, replace_credentials
 from shared.identifiers import DEMO_CLIENT
 from shared.settings import STACK_SETTINGS_FILE, STATE_DIR_VARIABLE
+from shared.tracing import EXPORT_VARIABLES
 from shared.vault import DirectoryVault, EntryNotFoundError
 
 COMMAND_SECONDS = 120
@@ -157,13 +158,15 @@ class LocalStack:
         """Return the environment of a process of ``service``; it holds no secret.
 
         Authorization server and bank report their arrow events to the client's receiver, so that
-        its runs can tell all five; what the client records itself, it keeps itself.
+        its runs can tell all five; what the client records itself, it keeps itself. Where whoever
+        starts the stack names a receiver, all three report to that one.
         """
         environment = os.environ | {
             STATE_DIR_VARIABLE: str(self.state),
             "FLASK_SKIP_DOTENV": "1",  # our settings read `.env` themselves
         }
-        if service != self.client_service.name:
+        named = any(os.environ.get(variable) for variable in EXPORT_VARIABLES)
+        if service != self.client_service.name and not named:
             receiver = f"{self.client_service.url}/v1/traces"
             environment["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = receiver
             environment["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"] = "2"  # seconds, also of a stop
