@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from client_service.arrow_events import ArrowEventProcessor
 from client_service.bank_client import BankClient
-from client_service.cli import run_once_command, token_command
+from client_service.cli import control_token_command, run_once_command, token_command
 from client_service.history import History
 from client_service.issuer_metadata import IssuerMetadata
 from client_service.jobs import RECONCILE, registered_jobs
@@ -85,7 +85,13 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
     app = service_app(__name__, settings, provider, checks)
     answer_with_problem_details(app)
     app.register_blueprint(
-        run_views(database, schedules[RECONCILE], worker, settings.patience_seconds)
+        run_views(
+            database,
+            schedules[RECONCILE],
+            worker,
+            settings.patience_seconds,
+            settings.control_token,
+        )
     )
     if settings.receive_traces:
         app.register_blueprint(trace_receiver(database))
@@ -103,6 +109,7 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
     app.cli.add_command(jobs_command(jobs, schedules))
     app.cli.add_command(runs_command(database, tuple(jobs)))
     app.cli.add_command(token_command(provider, bank.tokens))
+    app.cli.add_command(control_token_command(settings))
     return app
 
 

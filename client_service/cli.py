@@ -1,4 +1,4 @@
-"""The command line: `flask --app client_service.app run-once | token`."""
+"""The command line: `flask --app client_service.app run-once | token | control-token`."""
 
 import json
 import logging
@@ -10,6 +10,7 @@ import click
 from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy.exc import SQLAlchemyError
 
+from client_service.control import NOT_SET
 from client_service.jobs import RECONCILE
 from client_service.models import Run
 from client_service.runs import RunStatus, Trigger, find_run, run_fields
@@ -84,6 +85,18 @@ def token_command(provider: TracerProvider, tokens: TokenSource) -> click.Comman
             provider.shutdown()
 
     return print_token
+
+
+def control_token_command(settings: ClientServiceSettings) -> click.Command:
+    """Return the command that prints what `POST /runs` and the page ask for."""
+
+    @click.command("control-token", help="Print the control token of `POST /runs`, nothing else.")
+    def print_control_token() -> None:
+        if settings.control_token is None:
+            raise click.ClickException(NOT_SET)
+        click.echo(settings.control_token.get_secret_value().strip())
+
+    return print_control_token
 
 
 def _work_and_log(worker: Worker, lease: Lease) -> None:

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from client_service.ticks import ticks_in
@@ -17,6 +17,8 @@ from shared.identifiers import (
 )
 from shared.origins import is_https_or_loopback
 from shared.settings import BindAddress, CheckedUrl, IssuerUrl, VaultSettings, state_dir
+
+SHORTEST_CONTROL_TOKEN = 32
 
 
 def _checked_entry(name: str) -> str:
@@ -113,6 +115,17 @@ class ClientServiceSettings(VaultSettings):
 
     history_days: int = Field(default=30, ge=1, le=3650)
     """How long runs and their arrow events are kept."""
+
+    control_token: SecretStr | None = None
+    """What the form of `POST /runs` has to hold as `control_token`; none: it starts no run."""
+
+    @field_validator("control_token")
+    @classmethod
+    def _long_enough(cls, token: SecretStr | None) -> SecretStr | None:
+        """Refuse what can be guessed: failures are not counted."""
+        if token is not None and len(token.get_secret_value().strip()) < SHORTEST_CONTROL_TOKEN:
+            raise ValueError(f"must have {SHORTEST_CONTROL_TOKEN} characters or more, at random")
+        return token
 
     @field_validator("issuer", "metadata_url", "token_url", "api_url")
     @classmethod

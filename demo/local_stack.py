@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from cryptography.fernet import Fernet
 
+from demo.container_secrets import CONTROL_TOKEN, KEY_ENCRYPTION_KEY, new_secret
 from demo.event_log import ArrowEvent, arrow_events
 from demo.processes import ROOT, DemoError, Service, become, last_line, write_whole
 from demo.remembered import remember
@@ -88,7 +89,7 @@ class LocalStack:
             service.require_free_port()
         remember(self.state, "local", asdict(self.ports))
         write_whole(settings_file, settings)
-        self._make_key_encryption_key()
+        self._make_secrets()
         with ThreadPoolExecutor() as pool:
             list(pool.map(self._prepare, idle))
         self._replace_lost_credentials()
@@ -189,12 +190,14 @@ class LocalStack:
             settings[f"{service.name}_transport".upper()] = "plain-http"
         return settings
 
-    def _make_key_encryption_key(self) -> None:
-        """Make what the authorization server's private keys are encrypted with, once."""
-        key_file = self.state / "secrets" / "auth_server_key_encryption_key"
-        if not key_file.exists():
-            key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_whole(key_file, Fernet.generate_key().decode() + "\n")
+    def _make_secrets(self) -> None:
+        """Make, once, what private keys are encrypted with, and what starts a run over HTTP."""
+        folder = self.state / "secrets"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = {KEY_ENCRYPTION_KEY: Fernet.generate_key().decode(), CONTROL_TOKEN: new_secret()}
+        for name, secret in made.items():
+            if not (folder / name).exists():
+                write_whole(folder / name, secret + "\n")
 
     def _settings_text(self) -> str:
         """Return the settings file that every process of the stack reads."""

@@ -1,8 +1,8 @@
 """Traces: the W3C `traceparent` travels with every request, so that one exchange has one id.
 
 The OpenTelemetry SDK always runs, so that trace ids exist, unless `OTEL_SDK_DISABLED` is `true`.
-Spans leave the process only where a standard variable names a receiver: `OTEL_TRACES_EXPORTER=otlp`,
-or `OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`).
+Spans leave the process only where a standard variable asks for it: `OTEL_TRACES_EXPORTER=otlp`, or
+`OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`).
 """
 
 import logging

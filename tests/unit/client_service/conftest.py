@@ -15,6 +15,7 @@ from shared.database import Database, migrate
 from shared.vault import DirectoryVault
 from tests.stack.loopback import Asked, LoopbackServer, Reply
 
+CONTROL_TOKEN = "a-control-token-of-the-tests-0123456789"
 ENTRIES = [1000, -250, 40, -40, 500]
 
 
@@ -135,6 +136,7 @@ def make_app(
             "vault_directory": tmp_path / "vault",
             "issuer": server.url,
             "api_url": server.url,
+            "control_token": CONTROL_TOKEN,
             "wait_seconds": 0,
             "patience_seconds": 0,
         }

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from client_service.app import ClientService
 from client_service.runs import Trigger, latest_runs
 from tests.stack.loopback import Asked, LoopbackServer, Reply
-from tests.unit.client_service.conftest import transactions
+from tests.unit.client_service.conftest import CONTROL_TOKEN, transactions
 
 
 @pytest.fixture(autouse=True)
@@ -222,3 +222,16 @@ def test_a_command_that_is_told_to_stop_ends_after_the_page_in_hand(
     assert result.stdout.endswith("interrupted: interrupted (its process was stopped)\n")
     assert server.paths().count("/transactions") == 1
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_the_control_token_is_printed_and_nothing_else(app: Flask) -> None:
+    result = app.test_cli_runner().invoke(args=["control-token"])
+
+    assert (result.exit_code, result.output) == (0, CONTROL_TOKEN + "\n")
+
+
+def test_a_control_token_that_is_not_set_is_said(make_app: Callable[..., Flask]) -> None:
+    result = make_app(control_token=None).test_cli_runner().invoke(args=["control-token"])
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "Error: no control token is set" in result.stderr

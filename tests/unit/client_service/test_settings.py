@@ -68,3 +68,14 @@ def test_a_bad_setting_stops_the_service_with_its_name(
 
     with pytest.raises(SystemExit, match=f"^CLIENT_SERVICE_{name}: "):
         read_settings(ClientServiceSettings)
+
+
+@pytest.mark.parametrize("text", ["", "x" * 31, f" {'x' * 31}\n"], ids=["none", "short", "padded"])
+def test_a_control_token_that_can_be_guessed_stops_the_service(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "client_service_control_token").write_text(text)
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path))
+
+    with pytest.raises(SystemExit, match=r"^CLIENT_SERVICE_CONTROL_TOKEN: .*32 characters"):
+        read_settings(ClientServiceSettings)
