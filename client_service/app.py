@@ -94,7 +94,7 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
         )
     )
     if settings.receive_traces:
-        app.register_blueprint(trace_receiver(database))
+        app.register_blueprint(trace_receiver(database, SERVICE))
     history = History(database, settings.history_days)
 
     def work(lease: Lease) -> None:

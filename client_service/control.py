@@ -23,7 +23,7 @@ def refusal(control_token: SecretStr | None) -> str | None:
     if control_token is None:
         return NOT_SET
     if not _is_same(request.form.get(FIELD, ""), control_token.get_secret_value()):
-        return f"the form's `{FIELD}` is not the control token"
+        return f"the form's {FIELD} is not the one that is set"
     return None
 
 
