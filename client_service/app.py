@@ -17,6 +17,7 @@ from client_service.history import History
 from client_service.issuer_metadata import IssuerMetadata
 from client_service.jobs import RECONCILE, registered_jobs
 from client_service.listing_commands import jobs_command, runs_command
+from client_service.metrics import RunMetrics, TokenMetrics
 from client_service.problem_details import answer_with_problem_details
 from client_service.run_views import run_views
 from client_service.schedule import Lease, Schedule
@@ -28,6 +29,7 @@ from client_service.vault_credentials import VaultCredentials
 from client_service.worker import Worker
 from shared.database import Database, migrate_command
 from shared.health import NotReadyError
+from shared.metrics import EXTENSION, Metrics
 from shared.service_app import service_app
 from shared.settings import read_settings
 from shared.tracing import TracingAdapter, span, tracer_provider
@@ -72,7 +74,8 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
     provider = tracer_provider(SERVICE)
     provider.add_span_processor(ArrowEventProcessor(database))
     credentials = VaultCredentials(open_vault(settings), settings.vault_entry)
-    bank = bank_client(settings, provider, credentials)
+    metrics = Metrics()
+    bank = bank_client(settings, provider, credentials, TokenMetrics(metrics))
     jobs = registered_jobs(settings, bank)
     schedules = {
         job.name: Schedule(
@@ -80,9 +83,10 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
         )
         for job in jobs.values()
     }
-    worker = Worker(jobs, schedules, provider)
+    worker = Worker(jobs, schedules, provider, RunMetrics(metrics, database, jobs).count)
     checks = {"database": database.check, "vault": _vault_check(credentials)}
     app = service_app(__name__, settings, provider, checks)
+    app.extensions[EXTENSION] = metrics
     answer_with_problem_details(app)
     app.register_blueprint(
         run_views(
@@ -114,7 +118,10 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
 
 
 def bank_client(
-    settings: ClientServiceSettings, provider: TracerProvider, credentials: VaultCredentials
+    settings: ClientServiceSettings,
+    provider: TracerProvider,
+    credentials: VaultCredentials,
+    metrics: TokenMetrics,
 ) -> BankClient:
     """Return the bank's client with its token source, as the settings name all of their parts."""
     metadata = IssuerMetadata(
@@ -132,6 +139,7 @@ def bank_client(
         auth_method=settings.auth_method,
         default_lifetime=settings.default_token_lifetime,
         session=traced_session(),
+        until_answered=metrics.counted,
         in_background=lambda work: _in_a_trace_of_its_own(work, provider),
     )
     account_url = settings.api_url.rstrip("/") + settings.account_path

@@ -13,7 +13,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, CursorResult, and_, or_, true, update
 from sqlalchemy.orm import Session
@@ -46,6 +46,8 @@ class Lease:
     fence: int
     due: int | None
     cursor: Fields | None
+    merged_ticks: int = 0
+    taken_at: float = field(default_factory=time.monotonic)
 
 
 class Schedule:
@@ -183,7 +185,7 @@ class Schedule:
             _mark_interrupted(session, job.run_id, run.started)
             job.run_id = run.id
             session.add(run)
-            return Lease(self.job, run.id, job.fence, due, job.cursor)
+            return Lease(self.job, run.id, job.fence, due, job.cursor, missed.count)
 
     def _change_under(self, lease: Lease, session: Session, **changes: object) -> None:
         """Change the job's row while the run of ``lease`` is the one under way, and not ended."""

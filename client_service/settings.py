@@ -16,7 +16,14 @@ from shared.identifiers import (
     is_identifier,
 )
 from shared.origins import is_https_or_loopback
-from shared.settings import BindAddress, CheckedUrl, IssuerUrl, VaultSettings, state_dir
+from shared.settings import (
+    BindAddress,
+    CheckedUrl,
+    IssuerUrl,
+    MetricsSettings,
+    VaultSettings,
+    state_dir,
+)
 
 SHORTEST_CONTROL_TOKEN = 32
 
@@ -40,7 +47,7 @@ def _checked_zone(name: str) -> str:
     return name
 
 
-class ClientServiceSettings(VaultSettings):
+class ClientServiceSettings(VaultSettings, MetricsSettings):
     """What the worker asks, where, with which credentials, and how often."""
 
     model_config = SettingsConfigDict(env_prefix="CLIENT_SERVICE_")

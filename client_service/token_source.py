@@ -42,6 +42,7 @@ class TokenSource:
     session: requests.Session = field(default_factory=requests.Session)
     now: Callable[[], float] = time.monotonic
     renewal_share: Callable[[], float] = lambda: random.uniform(0.75, 0.85)  # noqa: S311 - jitter
+    until_answered: Callable[[Callable[[], AccessToken]], AccessToken] = lambda ask: ask()
     in_background: Callable[[Work], None] = lambda work: Thread(target=work, daemon=True).start()
     _token: AccessToken | None = field(default=None, init=False, repr=False)
     _next_renewal: float = field(default=0, init=False)
@@ -86,7 +87,7 @@ class TokenSource:
         if theirs:
             return theirs.result()
         try:
-            token = self._request()
+            token = self.until_answered(self._request)
         except BaseException as error:
             self._asking = None
             mine.set_exception(error)

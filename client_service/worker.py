@@ -26,14 +26,19 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """Works on runs; their tokens and connections are kept from run to run."""
+    """Works on runs; their tokens and connections are kept from run to run.
+
+    ``ended`` is told of each run whose end was stored.
+    """
 
     def __init__(
         self,
         jobs: Mapping[str, RegisteredJob],
         schedules: Mapping[str, Schedule],
         provider: TracerProvider,
+        ended: Callable[[Lease, Outcome], None] = lambda _lease, _outcome: None,
     ) -> None:
+        self._ended = ended
         self._jobs = jobs
         self._schedules = schedules
         self._provider = provider
@@ -129,6 +134,7 @@ class Worker:
 
     def _finish(self, lease: Lease, outcome: Outcome) -> None:
         self._schedules[lease.job].finish(lease, outcome)
+        self._ended(lease, outcome)
         if outcome.report is not None:
             _log_report(lease, outcome.report)
         else:

@@ -134,7 +134,9 @@ def stack(request: pytest.FixtureRequest) -> Stack:
 
 @pytest.fixture(scope="session")
 def stack_of_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    metrics = {"AUTH_SERVER_METRICS_BIND": f"127.0.0.1:{free_ports(1)[0]}"}
+    names = ("AUTH_SERVER_METRICS_BIND", "CLIENT_SERVICE_METRICS_BIND")
+    ports = zip(names, free_ports(len(names)), strict=True)
+    metrics = {name: f"127.0.0.1:{port}" for name, port in ports}
     running = local_stack(tmp_path_factory.mktemp("a stack"), **metrics)
     try:
         running.demo.up()

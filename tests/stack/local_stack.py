@@ -48,6 +48,11 @@ class LocalStack:
         return f"http://{self.demo.more_settings['AUTH_SERVER_METRICS_BIND']}/metrics"
 
     @property
+    def client_metrics_url(self) -> str:
+        """Where the client service shows its own, if the stack was told an address."""
+        return f"http://{self.demo.more_settings['CLIENT_SERVICE_METRICS_BIND']}/metrics"
+
+    @property
     def control_token(self) -> str:
         """What `POST /runs` of the client service asks for."""
         return (self.demo.state / "secrets" / CONTROL_TOKEN).read_text().strip()
