@@ -30,12 +30,14 @@ from client_service.worker import Worker
 from shared.database import Database, migrate_command
 from shared.health import NotReadyError
 from shared.metrics import EXTENSION, Metrics
+from shared.openapi import openapi_blueprint
 from shared.service_app import service_app
 from shared.settings import read_settings
 from shared.tracing import TracingAdapter, span, tracer_provider
 from shared.vault import VaultError, open_vault
 
 SERVICE = "client_service"
+OPENAPI = Path(__file__).parent / "openapi.yaml"
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -85,7 +87,9 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
     }
     worker = Worker(jobs, schedules, provider, RunMetrics(metrics, database, jobs).count)
     checks = {"database": database.check, "vault": _vault_check(credentials)}
-    app = service_app(__name__, settings, provider, checks)
+    schedulers: list[Scheduler] = []
+    lives = {"schedulers": lambda: _check_all(schedulers)}
+    app = service_app(__name__, settings, provider, checks, lives)
     app.extensions[EXTENSION] = metrics
     answer_with_problem_details(app)
     app.register_blueprint(
@@ -97,6 +101,7 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
             settings.control_token,
         )
     )
+    app.register_blueprint(openapi_blueprint(OPENAPI))
     if settings.receive_traces:
         app.register_blueprint(trace_receiver(database, SERVICE))
     history = History(database, settings.history_days)
@@ -105,7 +110,7 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
         worker.work(lease)
         history.forget()
 
-    schedulers = [Scheduler(one, work) for one in schedules.values() if one.ticks]
+    schedulers += [Scheduler(one, work) for one in schedules.values() if one.ticks]
     service = ClientService(settings, database, provider, schedules, worker, schedulers)
     app.extensions[SERVICE] = service
     app.cli.add_command(migrate_command(database, MIGRATIONS))
@@ -162,6 +167,11 @@ def _in_a_trace_of_its_own(work: Callable[[], None], provider: TracerProvider) -
             work()
 
     Thread(target=renew, name="token renewal", daemon=True).start()
+
+
+def _check_all(schedulers: Sequence[Scheduler]) -> None:
+    for scheduler in schedulers:
+        scheduler.check()
 
 
 def _vault_check(credentials: VaultCredentials) -> Callable[[], None]:

@@ -7,6 +7,7 @@ from threading import Event, Thread
 from sqlalchemy.exc import SQLAlchemyError
 
 from client_service.schedule import Lease, Schedule
+from shared.health import NotReadyError
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,12 @@ class Scheduler:
         self.take_no_more()
         if self._thread.is_alive():
             self._thread.join(seconds)
+
+    def check(self) -> None:
+        """Raise NotReadyError where its thread has ended, and nobody had stopped it."""
+        was_started, is_stopped = self._thread.ident is not None, self._stopped.is_set()
+        if was_started and not is_stopped and not self._thread.is_alive():
+            raise NotReadyError(f"the {self._thread.name} has ended")
 
     def run(self) -> None:
         """Take tick after tick until stopped."""

@@ -38,6 +38,25 @@ def test_it_is_not_ready_without_credentials(app: Flask, vault: DirectoryVault) 
     assert answer.get_json()["checks"] == {"database": True, "vault": False}
 
 
+def test_it_lives_while_its_schedulers_do(app: Flask, service: ClientService) -> None:
+    client = app.test_client()
+    before = client.get("/livez").status_code
+    service.start()
+    running = client.get("/livez").status_code
+    for scheduler in service.schedulers:
+        scheduler.stop(10)
+        scheduler._stopped.clear()  # as if it had ended by itself
+
+    assert (before, running, client.get("/livez").status_code) == (200, 200, 503)
+
+
+def test_a_service_that_stops_lives_on(app: Flask, service: ClientService) -> None:
+    service.start()
+    service.stop()
+
+    assert app.test_client().get("/livez").status_code == 200
+
+
 def test_a_token_url_that_is_set_skips_discovery(
     make_app: Callable[..., Flask], server: LoopbackServer
 ) -> None:
