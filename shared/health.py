@@ -33,13 +33,13 @@ def health_blueprint(
 
     @health.get(LIVE_PATH)
     def live() -> ResponseReturnValue:
-        if all(_passes(name, check) for name, check in (lives or {}).items()):
+        if all(_passes("live", name, check) for name, check in (lives or {}).items()):
             return jsonify(status="live")
         return jsonify(status="not live"), 503
 
     @health.get(READY_PATH)
     def ready() -> ResponseReturnValue:
-        results = {name: _passes(name, check) for name, check in checks.items()}
+        results = {name: _passes("ready", name, check) for name, check in checks.items()}
         if all(results.values()):
             return jsonify(status="ready", checks=results)
         return jsonify(status="not ready", checks=results), 503
@@ -47,10 +47,10 @@ def health_blueprint(
     return health
 
 
-def _passes(name: str, check: Check) -> bool:
+def _passes(what: str, name: str, check: Check) -> bool:
     try:
         check()
     except NotReadyError as reason:
-        log.warning("not well: %s: %s", name, reason)
+        log.warning("not %s: %s: %s", what, name, reason)
         return False
     return True

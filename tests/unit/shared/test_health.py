@@ -53,4 +53,4 @@ def test_what_a_new_start_mends_is_told_by_livez_and_the_reason_by_the_log(
     answer = app.test_client().get("/livez")
 
     assert (answer.status_code, answer.json) == (503, {"status": "not live"})
-    assert "scheduler: the database is away" in caplog.text
+    assert "not live: scheduler: the database is away" in caplog.text
