@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from client_service.token_messages import ClientCredentials, TokenError
+from client_service.token_messages import ClientCredentials, TokenError, client_secret_basic
 from client_service.token_source import TokenSource
 from tests.stack.loopback import Asked, LoopbackServer, Reply
 
@@ -39,7 +39,7 @@ def test_basic_carries_both_parts_form_encoded_and_the_form_neither(
 ) -> None:
     odd = ClientCredentials("id:1", "a+b %ü")
 
-    tokens(credentials=lambda: odd, auth_method="client_secret_basic").token()
+    tokens(credentials=lambda: odd, authenticate=client_secret_basic).token()
 
     scheme, encoded = server.asked[0].headers["authorization"].split()
     assert scheme == "Basic"
