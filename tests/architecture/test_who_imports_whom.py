@@ -14,6 +14,7 @@ COPIED_OF_THE_CLIENT = {
     "client_service.token_messages",
     "client_service.token_retries",
     "client_service.issuer_metadata",
+    "client_service.bearer_auth",
     "shared.arrows",
 }
 
