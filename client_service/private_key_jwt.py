@@ -62,10 +62,12 @@ def signing_key(private_jwk: str) -> tuple[str, Key]:
         members = json.loads(private_jwk)
         kind = (members["kty"], members.get("crv"))
         algorithm = members.get("alg", _ALGORITHMS[kind][0])
-        key = import_key(members)
+        algorithm = "Ed25519" if algorithm == "EdDSA" else algorithm  # its name before RFC 9864
+        key = import_key({**members, "alg": algorithm})
+        key.check_use("sig")
+        key.check_key_op("sign")
     except (JoseError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
-        raise ValueError("it is no JWK of type RSA, EC P-256 or OKP Ed25519") from None
-    algorithm = "Ed25519" if algorithm == "EdDSA" else algorithm  # its name before RFC 9864
+        raise ValueError("it is no JWK of type RSA, EC P-256 or OKP Ed25519 that signs") from None
     if algorithm not in _ALGORITHMS[kind] or not key.is_private:
         raise ValueError("it is no private key, or its `alg` is another than we sign with")
     return algorithm, key
