@@ -17,18 +17,22 @@ from client_service.history import History
 from client_service.issuer_metadata import IssuerMetadata
 from client_service.jobs import RECONCILE, registered_jobs
 from client_service.listing_commands import jobs_command, runs_command
-from client_service.metrics import RunMetrics, TokenMetrics
+from client_service.metrics import CountedRetries, RunMetrics, TokenMetrics
+from client_service.private_key_jwt import private_key_jwt
 from client_service.problem_details import answer_with_problem_details
 from client_service.run_views import run_views
 from client_service.schedule import Lease, Schedule
 from client_service.scheduler import Scheduler
-from client_service.settings import ClientServiceSettings
+from client_service.settings import AuthMethod, ClientServiceSettings
+from client_service.token_messages import Authentication, client_secret_basic, client_secret_post
+from client_service.token_retries import Retries
 from client_service.token_source import TokenSource
 from client_service.trace_receiver import trace_receiver
-from client_service.vault_credentials import VaultCredentials
+from client_service.vault_credentials import VAULT_PRIVATE_JWK, VaultCredentials
 from client_service.worker import Worker
 from shared.database import Database, migrate_command
 from shared.health import NotReadyError
+from shared.identifiers import VAULT_CLIENT_SECRET
 from shared.metrics import EXTENSION, Metrics
 from shared.openapi import openapi_blueprint
 from shared.service_app import service_app
@@ -38,6 +42,12 @@ from shared.vault import VaultError, open_vault
 
 SERVICE = "client_service"
 OPENAPI = Path(__file__).parent / "openapi.yaml"
+PROOFS: Mapping[AuthMethod, str] = {
+    "client_secret_basic": VAULT_CLIENT_SECRET,
+    "client_secret_post": VAULT_CLIENT_SECRET,
+    "private_key_jwt": VAULT_PRIVATE_JWK,
+}
+"""The field of the vault's entry with which a client proves itself, by its method."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -75,7 +85,9 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
     database = Database(settings.database_url, settings.database_password)
     provider = tracer_provider(SERVICE)
     provider.add_span_processor(ArrowEventProcessor(database))
-    credentials = VaultCredentials(open_vault(settings), settings.vault_entry)
+    credentials = VaultCredentials(
+        open_vault(settings), settings.vault_entry, PROOFS[settings.auth_method]
+    )
     metrics = Metrics()
     bank = bank_client(settings, provider, credentials, TokenMetrics(metrics))
     jobs = registered_jobs(settings, bank)
@@ -131,7 +143,7 @@ def bank_client(
     """Return the bank's client with its token source, as the settings name all of their parts."""
     metadata = IssuerMetadata(
         settings.issuer,
-        traced_session(),
+        traced_session(settings.ca_file),
         settings.metadata_url,
         allow_plain_http=settings.transport == "plain-http",
     )
@@ -141,19 +153,33 @@ def bank_client(
         credentials=credentials,
         scope=settings.scope,
         resource=settings.resource,
-        auth_method=settings.auth_method,
+        authenticate=authentication(settings),
         default_lifetime=settings.default_token_lifetime,
-        session=traced_session(),
-        until_answered=metrics.counted,
+        retries=CountedRetries(Retries(settings.token_retry_seconds), metrics),
+        session=traced_session(settings.ca_file),
         in_background=lambda work: _in_a_trace_of_its_own(work, provider),
     )
     account_url = settings.api_url.rstrip("/") + settings.account_path
-    return BankClient(account_url, tokens, traced_session())
+    return BankClient(account_url, tokens, traced_session(settings.ca_file))
 
 
-def traced_session() -> requests.Session:
-    """Return a session whose requests carry the `traceparent` of the current span."""
+def authentication(settings: ClientServiceSettings) -> Authentication:
+    """Return the method by which the client proves itself, as it is registered."""
+    methods = {
+        "client_secret_basic": client_secret_basic,
+        "client_secret_post": client_secret_post,
+        "private_key_jwt": private_key_jwt(settings.issuer),
+    }
+    return methods[settings.auth_method]
+
+
+def traced_session(ca_file: Path | None = None) -> requests.Session:
+    """Return a session whose requests carry the `traceparent` of the current span.
+
+    It trusts the CA certificates in ``ca_file`` and no others; without one, the public ones.
+    """
     session = requests.Session()
+    session.verify = str(ca_file) if ca_file else True
     session.mount("http://", TracingAdapter())
     session.mount("https://", TracingAdapter())
     return session

@@ -12,6 +12,7 @@ from client_service.models import Job
 from client_service.runs import Outcome, RunStatus
 from client_service.schedule import Lease
 from client_service.token_messages import AccessToken, TokenError
+from client_service.token_retries import Repeating
 from shared.database import Database
 from shared.metrics import BoundedNames, Metrics
 
@@ -24,8 +25,6 @@ ERROR_CODES_BY_NAME = 30
 """An error code is the authorization server's invention: any further one is `other`."""
 
 Ask = Callable[[], AccessToken]
-Tries = Callable[[Ask], AccessToken]
-"""Asks until there is a token, or there is no sense in asking on."""
 Value = tuple[Sequence[str], float]
 
 
@@ -35,11 +34,6 @@ class HeldToken:
 
     began: float
     ends_at: float
-
-
-def once(ask: Ask) -> AccessToken:
-    """Ask once, whatever comes."""
-    return ask()
 
 
 class RunMetrics:
@@ -118,8 +112,8 @@ class TokenMetrics:
             lambda: [((), held.ends_at - held.began) for held in self._tokens()],
         )
 
-    def counted(self, ask: Ask, until_answered: Tries = once) -> AccessToken:
-        """Return what ``until_answered`` makes of ``ask``; count its tries, and how they ended."""
+    def counted(self, ask: Ask, repeating: Repeating) -> AccessToken:
+        """Return what ``repeating`` makes of ``ask``; count its tries, and how they ended."""
         outcomes: list[str] = []
 
         def counted_try() -> AccessToken:
@@ -134,7 +128,7 @@ class TokenMetrics:
             return token
 
         try:
-            return until_answered(counted_try)
+            return repeating.until_answered(counted_try)
         finally:
             for outcome in outcomes[1:]:
                 self._retries.labels(outcome).inc()
@@ -145,6 +139,18 @@ class TokenMetrics:
         """Return the token that was issued last, if there is one."""
         held = self._held
         return [] if held is None else [held]
+
+
+@dataclass(frozen=True, slots=True)
+class CountedRetries:
+    """What repeats the requests of a TokenSource, and has its tries counted."""
+
+    repeating: Repeating
+    metrics: TokenMetrics
+
+    def until_answered(self, ask: Ask) -> AccessToken:
+        """Return what ``ask`` returns, repeated as ``repeating`` does."""
+        return self.metrics.counted(ask, self.repeating)
 
 
 def _last_successes(database: Database) -> list[Value]:

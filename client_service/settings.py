@@ -18,6 +18,7 @@ from shared.identifiers import (
 from shared.origins import is_https_or_loopback
 from shared.settings import (
     BindAddress,
+    CaFile,
     CheckedUrl,
     IssuerUrl,
     MetricsSettings,
@@ -26,6 +27,7 @@ from shared.settings import (
 )
 
 SHORTEST_CONTROL_TOKEN = 32
+AuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
 
 
 def _checked_entry(name: str) -> str:
@@ -79,14 +81,15 @@ class ClientServiceSettings(VaultSettings, MetricsSettings):
     resource: CheckedUrl | None = None
     """The resource to ask a token for (RFC 8707); none: the client's default one."""
 
-    auth_method: Literal["client_secret_basic", "client_secret_post"] = "client_secret_post"
-    """How the credentials are sent: in the Authorization header, or in the form."""
+    auth_method: AuthMethod = "client_secret_post"
+    """How the client proves itself: its secret in the Authorization header or in the form, or an
+    assertion signed with the private key that the vault's entry holds (RFC 7523)."""
 
     default_token_lifetime: float = Field(default=60, gt=0, le=86_400)
     """Seconds that a token is used whose answer has no `expires_in`."""
 
     vault_entry: Annotated[str, AfterValidator(_checked_entry)] = DEMO_CLIENT
-    """The vault's entry that holds `client_id` and `client_secret`."""
+    """The vault's entry that holds `client_id`, and `client_secret` or `private_jwk`."""
 
     api_url: CheckedUrl = RESOURCE_SERVER_URL
     """The bank's address. The token goes to its origin and to no other."""
@@ -133,6 +136,13 @@ class ClientServiceSettings(VaultSettings, MetricsSettings):
         if token is not None and len(token.get_secret_value().strip()) < SHORTEST_CONTROL_TOKEN:
             raise ValueError(f"must have {SHORTEST_CONTROL_TOKEN} characters or more, at random")
         return token
+
+    token_retry_seconds: float = Field(default=10, ge=0, le=300)
+    """How long a token request that failed is tried again, where no answer came, or 429 or 5xx; a
+    run that is asked to stop waits for it. 0: one try."""
+
+    ca_file: CaFile | None = None
+    """The CA certificates (PEM) that issuer and bank are checked against; none: the public ones."""
 
     @field_validator("issuer", "metadata_url", "token_url", "api_url")
     @classmethod

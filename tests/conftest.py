@@ -70,6 +70,8 @@ def started_by(nodeid: str) -> str:
             "test_the_audit_trail.py",
             "test_metrics.py",
             "test_a_payment.py",
+            "test_the_client_can_be_copied.py",
+            "test_a_disturbed_network.py",
         }
         return "a stack" if name in of_one_stack else "a fragile stack"
     if folder.endswith("tests/attacks"):

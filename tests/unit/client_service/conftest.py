@@ -10,6 +10,7 @@ from flask import Flask
 from client_service.app import MIGRATIONS, ClientService, create_app
 from client_service.settings import ClientServiceSettings
 from client_service.token_messages import ClientCredentials
+from client_service.token_retries import Retries
 from client_service.token_source import TokenSource
 from shared.database import Database, migrate
 from shared.vault import DirectoryVault
@@ -79,10 +80,9 @@ def session() -> Iterator[requests.Session]:
 
 
 @pytest.fixture
-def tokens(
-    server: LoopbackServer, session: requests.Session, clock: Clock
-) -> Callable[..., TokenSource]:
+def tokens(server: LoopbackServer, clock: Clock) -> Iterator[Callable[..., TokenSource]]:
     """Make token sources of ``server``; keywords are fields of the source."""
+    session = requests.Session()
 
     def make(**changes: Any) -> TokenSource:
         fields: dict[str, Any] = {
@@ -92,10 +92,12 @@ def tokens(
             "session": session,
             "now": clock,
             "renewal_share": lambda: 0.8,
+            "retries": Retries(0),
         }
         return TokenSource(**{**fields, **changes})
 
-    return make
+    with session:
+        yield make
 
 
 @pytest.fixture(scope="session")
@@ -137,6 +139,7 @@ def make_app(
             "issuer": server.url,
             "api_url": server.url,
             "control_token": CONTROL_TOKEN,
+            "token_retry_seconds": 0,
             "wait_seconds": 0,
             "patience_seconds": 0,
         }

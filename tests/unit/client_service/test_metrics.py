@@ -7,9 +7,10 @@ from sqlalchemy import text
 
 from client_service.app import ClientService
 from client_service.jobs import RECONCILE
-from client_service.metrics import ERROR_CODES_BY_NAME, TokenMetrics
+from client_service.metrics import ERROR_CODES_BY_NAME, CountedRetries, TokenMetrics
 from client_service.runs import Trigger
 from client_service.token_messages import AccessToken, TokenError
+from client_service.token_retries import Retries
 from client_service.token_source import TokenSource
 from shared.database import Database
 from shared.metrics import EXTENSION, Metrics
@@ -123,7 +124,7 @@ def counting(metrics: Metrics, clock: Clock) -> TokenMetrics:
 def test_age_and_lifetime_of_a_token_are_those_of_its_source(
     counting: TokenMetrics, metrics: Metrics, tokens: Callable[..., TokenSource], clock: Clock
 ) -> None:
-    source = tokens(until_answered=counting.counted)
+    source = tokens(retries=CountedRetries(Retries(0), counting))
     source.token()
     clock.time += 100
 
@@ -142,7 +143,7 @@ def test_a_renewal_makes_the_token_young(
 ) -> None:
     replies = [Reply(document=token_answer(name)) for name in ("first", "second")]
     server.reply("/token", *replies)
-    source = tokens(until_answered=counting.counted, in_background=lambda work: work())
+    source = tokens(retries=CountedRetries(Retries(0), counting), in_background=lambda work: work())
     source.token()
     clock.time += 250
     source.token()
@@ -166,13 +167,14 @@ def tries(*ends: str) -> Callable[[], AccessToken]:
     return ask
 
 
-def up_to_three_times(ask: Callable[[], AccessToken]) -> AccessToken:
-    for _ in range(2):
-        try:
-            return ask()
-        except TokenError:
-            continue
-    return ask()
+class UpToThreeTimes:
+    def until_answered(self, ask: Callable[[], AccessToken]) -> AccessToken:
+        for _ in range(2):
+            try:
+                return ask()
+            except TokenError:
+                continue
+        return ask()
 
 
 @pytest.mark.parametrize(
@@ -193,10 +195,10 @@ def test_a_renewal_counts_by_its_end_and_each_of_its_repetitions_by_theirs(
     retries: dict[str, float],
 ) -> None:
     if ends[-1] == "issued":
-        counting.counted(tries(*ends), up_to_three_times)
+        counting.counted(tries(*ends), UpToThreeTimes())
     else:
         with pytest.raises(TokenError):
-            counting.counted(tries(*ends), up_to_three_times)
+            counting.counted(tries(*ends), UpToThreeTimes())
 
     samples = shown(metrics)
     assert counted(samples, "token_renewals_total") == renewals
@@ -212,7 +214,7 @@ def test_error_codes_that_a_server_invents_make_no_series_without_end(
 ) -> None:
     for number in range(ERROR_CODES_BY_NAME + 10):
         with pytest.raises(TokenError):
-            counting.counted(tries(f"code-{number}"))
+            counting.counted(tries(f"code-{number}"), Retries(0))
 
     renewals = counted(shown(metrics), "token_renewals_total")
     assert (len(renewals), renewals["other"]) == (ERROR_CODES_BY_NAME + 2, 10)

@@ -59,6 +59,8 @@ def test_https_needs_no_declaration(name: str) -> None:
         ("LEASE_SECONDS", "0"),
         ("DEFAULT_TOKEN_LIFETIME", "0"),
         ("RESOURCE", "bank"),
+        ("TOKEN_RETRY_SECONDS", "-1"),
+        ("CA_FILE", "/nowhere.pem"),
     ],
 )
 def test_a_bad_setting_stops_the_service_with_its_name(
