@@ -7,22 +7,29 @@ lead to this address by a rebound DNS are stopped before, by the trusted hosts.
 """
 
 import hmac
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from flask import request
 from pydantic import SecretStr
 
+from shared.whole_body import whole_body
+
 FIELD = "control_token"
+FORM_TYPE = "application/x-www-form-urlencoded"
+MOST_FIELDS = 20
 NOT_SET = "no control token is set: the schedule and the command line alone start runs"
 
 
 def refusal(control_token: SecretStr | None) -> str | None:
-    """Return why the request under way may not start a run; None where it may."""
+    """Return why the request under way may not start a run; None where it may.
+
+    Raises BadRequest and RequestEntityTooLarge for a body that cannot be read whole.
+    """
     if _comes_from_elsewhere():
         return "a page of another origin may not start a run"
     if control_token is None:
         return NOT_SET
-    if not _is_same(request.form.get(FIELD, ""), control_token.get_secret_value()):
+    if not _is_same(_given_token(), control_token.get_secret_value()):
         return f"the form's {FIELD} is not the one that is set"
     return None
 
@@ -31,6 +38,20 @@ def wants_a_page() -> bool:
     """Tell whether the request is a browser's that would show the answer to a person."""
     accepted = request.accept_mimetypes
     return accepted["text/html"] > accepted["application/json"]
+
+
+def _given_token() -> str:
+    """Return the token in the form; an empty text where there is no such form.
+
+    It is not werkzeug's own reading of a form, which takes a body that broke off for a whole one.
+    """
+    if request.mimetype != FORM_TYPE:
+        return ""
+    form = whole_body(request).decode("utf-8", "replace")
+    try:
+        return dict(parse_qsl(form, max_num_fields=MOST_FIELDS)).get(FIELD, "")
+    except ValueError:  # more fields than that
+        return ""
 
 
 def _comes_from_elsewhere() -> bool:

@@ -15,6 +15,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from client_service.arrow_events import EVENT_NAMES, SpanEvent, store_reported_events
 from shared.database import Database
 from shared.identifiers import TRACES_PATH
+from shared.whole_body import whole_body
 
 MEDIA_TYPE = "application/x-protobuf"
 LONGEST_BODY_BYTES = 2 * 1024 * 1024
@@ -39,7 +40,7 @@ def trace_receiver(database: Database, own_service: str) -> Blueprint:
         request.max_content_length = LONGEST_BODY_BYTES
         if request.mimetype != MEDIA_TYPE:
             abort(415, f"spans are taken as {MEDIA_TYPE}")
-        events = _events_in(_unpacked(request.get_data()))
+        events = _events_in(_unpacked(whole_body(request)))
         store_reported_events(database, events, own_service)
         return Response(ExportTraceServiceResponse().SerializeToString(), mimetype=MEDIA_TYPE)
 

@@ -1,5 +1,6 @@
 """The client service, fuzzed along the document that describes it, with its token and without."""
 
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from tests.conformance.openapi_fuzzing import A_FEW_EXAMPLES, CHECKS
 DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "client_service" / "openapi.yaml").read_text())
 CONTROL_TOKEN = "a-control-token-of-the-tests-0123456789"
 FORM = {"control_token": CONTROL_TOKEN}
+FORM_TYPE = "application/x-www-form-urlencoded"
 BROWSER = {"Accept": "text/html"}
 SECONDS = 10
 
@@ -56,7 +58,7 @@ def test_what_starts_a_run_or_does_not_is_as_the_document_says(
     base_url: str, run_id: str, form: dict[str, str], headers: dict[str, str]
 ) -> None:
     case = interface["/runs"]["POST"].Case(
-        body=dict[str, Any](form), headers=headers, media_type="application/x-www-form-urlencoded"
+        body=dict[str, Any](form), headers=headers, media_type=FORM_TYPE
     )
 
     answer = case.call_and_validate(base_url=base_url, checks=CHECKS, allow_redirects=False)
@@ -71,3 +73,14 @@ def test_runs_and_their_arrows_are_as_the_document_says(base_url: str, run_id: s
     interface["/runs"]["GET"].Case().call_and_validate(base_url=base_url, checks=CHECKS)
 
     assert (run["status"], [event["arrow"] for event in run["arrows"]]) == ("succeeded", [1, 4, 4])
+
+
+def test_a_body_that_is_broken_starts_no_run(base_url: str) -> None:
+    host, port = base_url.removeprefix("http://").split(":")
+    head = f"POST /runs HTTP/1.1\r\nHost: {host}\r\nContent-Type: {FORM_TYPE}\r\n"
+    with socket.create_connection(("127.0.0.1", int(port)), SECONDS) as connection:
+        connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\nzz\r\n".encode())
+        connection.sendall(b"control_token\r\n0\r\n\r\n")
+        answer = connection.recv(4096)
+
+    assert answer.split()[1] == b"400"
