@@ -1,6 +1,7 @@
 """The application: wires settings, vault, database, token source, bank client and views."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -11,25 +12,42 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from client_service.arrow_events import ArrowEventProcessor
 from client_service.bank_client import BankClient
-from client_service.cli import run_once_command, token_command
+from client_service.cli import control_token_command, run_once_command, token_command
+from client_service.history import History
 from client_service.issuer_metadata import IssuerMetadata
+from client_service.jobs import RECONCILE, registered_jobs
+from client_service.listing_commands import jobs_command, runs_command
+from client_service.metrics import CountedRetries, RunMetrics, TokenMetrics
+from client_service.private_key_jwt import private_key_jwt
 from client_service.problem_details import answer_with_problem_details
 from client_service.run_views import run_views
-from client_service.schedule import Schedule, Scheduler
-from client_service.settings import ClientServiceSettings
+from client_service.schedule import Lease, Schedule
+from client_service.scheduler import Scheduler
+from client_service.settings import AuthMethod, ClientServiceSettings
+from client_service.token_messages import Authentication, client_secret_basic, client_secret_post
+from client_service.token_retries import Retries
 from client_service.token_source import TokenSource
 from client_service.trace_receiver import trace_receiver
-from client_service.vault_credentials import VaultCredentials
+from client_service.vault_credentials import VAULT_PRIVATE_JWK, VaultCredentials
 from client_service.worker import Worker
 from shared.database import Database, migrate_command
 from shared.health import NotReadyError
+from shared.identifiers import VAULT_CLIENT_SECRET
+from shared.metrics import EXTENSION, Metrics
+from shared.openapi import openapi_blueprint
 from shared.service_app import service_app
 from shared.settings import read_settings
 from shared.tracing import TracingAdapter, span, tracer_provider
 from shared.vault import VaultError, open_vault
 
 SERVICE = "client_service"
-JOB = "reconciliation"
+OPENAPI = Path(__file__).parent / "openapi.yaml"
+PROOFS: Mapping[AuthMethod, str] = {
+    "client_secret_basic": VAULT_CLIENT_SECRET,
+    "client_secret_post": VAULT_CLIENT_SECRET,
+    "private_key_jwt": VAULT_PRIVATE_JWK,
+}
+"""The field of the vault's entry with which a client proves itself, by its method."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -40,20 +58,24 @@ class ClientService:
     settings: ClientServiceSettings
     database: Database
     provider: TracerProvider
-    schedule: Schedule
+    schedules: Mapping[str, Schedule]
     worker: Worker
-    scheduler: Scheduler
+    schedulers: Sequence[Scheduler]
 
     def start(self) -> None:
         """Start to take the ticks, if this process is to."""
-        if self.settings.scheduler and self.settings.interval_seconds:
-            self.scheduler.start()
+        if self.settings.scheduler:
+            for scheduler in self.schedulers:
+                scheduler.start()
 
     def stop(self) -> None:
-        """Take no further tick, let the run under way finish its page, and hand over the spans."""
-        self.scheduler.take_no_more()
+        """Take no further tick, let runs under way finish their page, and hand over the spans."""
+        end = time.monotonic() + self.settings.stop_seconds
+        for scheduler in self.schedulers:
+            scheduler.take_no_more()
         self.worker.stop(self.settings.stop_seconds)
-        self.scheduler.stop(self.settings.stop_seconds)
+        for scheduler in self.schedulers:
+            scheduler.stop(max(0.0, end - time.monotonic()))
         self.provider.shutdown()
 
 
@@ -63,38 +85,65 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
     database = Database(settings.database_url, settings.database_password)
     provider = tracer_provider(SERVICE)
     provider.add_span_processor(ArrowEventProcessor(database))
-    credentials = VaultCredentials(open_vault(settings), settings.vault_entry)
-    schedule = Schedule(
-        database,
-        JOB,
-        interval_seconds=settings.interval_seconds,
-        lease_seconds=settings.lease_seconds,
+    credentials = VaultCredentials(
+        open_vault(settings), settings.vault_entry, PROOFS[settings.auth_method]
     )
-    bank = bank_client(settings, provider, credentials)
-    worker = Worker(schedule, bank, provider)
+    metrics = Metrics()
+    bank = bank_client(settings, provider, credentials, TokenMetrics(metrics))
+    jobs = registered_jobs(settings, bank)
+    schedules = {
+        job.name: Schedule(
+            database, job.name, ticks=job.ticks, lease_seconds=settings.lease_seconds
+        )
+        for job in jobs.values()
+    }
+    worker = Worker(jobs, schedules, provider, RunMetrics(metrics, database, jobs).count)
     checks = {"database": database.check, "vault": _vault_check(credentials)}
-    app = service_app(__name__, settings, provider, checks)
+    schedulers: list[Scheduler] = []
+    lives = {"schedulers": lambda: _check_all(schedulers)}
+    app = service_app(__name__, settings, provider, checks, lives)
+    app.extensions[EXTENSION] = metrics
     answer_with_problem_details(app)
-    app.register_blueprint(run_views(database, schedule, worker, settings.patience_seconds))
-    if settings.receive_traces:
-        app.register_blueprint(trace_receiver(database))
-    service = ClientService(
-        settings, database, provider, schedule, worker, Scheduler(schedule, worker.work)
+    app.register_blueprint(
+        run_views(
+            database,
+            schedules[RECONCILE],
+            worker,
+            settings.patience_seconds,
+            settings.control_token,
+        )
     )
+    app.register_blueprint(openapi_blueprint(OPENAPI))
+    if settings.receive_traces:
+        app.register_blueprint(trace_receiver(database, SERVICE))
+    history = History(database, settings.history_days)
+
+    def work(lease: Lease) -> None:
+        worker.work(lease)
+        history.forget()
+
+    schedulers += [Scheduler(one, work) for one in schedules.values() if one.ticks]
+    service = ClientService(settings, database, provider, schedules, worker, schedulers)
     app.extensions[SERVICE] = service
     app.cli.add_command(migrate_command(database, MIGRATIONS))
-    app.cli.add_command(run_once_command(settings, database, provider, schedule, worker))
+    app.cli.add_command(run_once_command(settings, database, provider, schedules, worker))
+    app.cli.add_command(jobs_command(jobs, schedules))
+    app.cli.add_command(runs_command(database, tuple(jobs)))
     app.cli.add_command(token_command(provider, bank.tokens))
+    app.cli.add_command(control_token_command(settings))
     return app
 
 
 def bank_client(
-    settings: ClientServiceSettings, provider: TracerProvider, credentials: VaultCredentials
+    settings: ClientServiceSettings,
+    provider: TracerProvider,
+    credentials: VaultCredentials,
+    metrics: TokenMetrics,
 ) -> BankClient:
     """Return the bank's client with its token source, as the settings name all of their parts."""
     metadata = IssuerMetadata(
         settings.issuer,
-        traced_session(),
+        traced_session(settings.ca_file),
         settings.metadata_url,
         allow_plain_http=settings.transport == "plain-http",
     )
@@ -104,18 +153,33 @@ def bank_client(
         credentials=credentials,
         scope=settings.scope,
         resource=settings.resource,
-        auth_method=settings.auth_method,
+        authenticate=authentication(settings),
         default_lifetime=settings.default_token_lifetime,
-        session=traced_session(),
+        retries=CountedRetries(Retries(settings.token_retry_seconds), metrics),
+        session=traced_session(settings.ca_file),
         in_background=lambda work: _in_a_trace_of_its_own(work, provider),
     )
     account_url = settings.api_url.rstrip("/") + settings.account_path
-    return BankClient(account_url, tokens, traced_session())
+    return BankClient(account_url, tokens, traced_session(settings.ca_file))
 
 
-def traced_session() -> requests.Session:
-    """Return a session whose requests carry the `traceparent` of the current span."""
+def authentication(settings: ClientServiceSettings) -> Authentication:
+    """Return the method by which the client proves itself, as it is registered."""
+    methods = {
+        "client_secret_basic": client_secret_basic,
+        "client_secret_post": client_secret_post,
+        "private_key_jwt": private_key_jwt(settings.issuer),
+    }
+    return methods[settings.auth_method]
+
+
+def traced_session(ca_file: Path | None = None) -> requests.Session:
+    """Return a session whose requests carry the `traceparent` of the current span.
+
+    It trusts the CA certificates in ``ca_file`` and no others; without one, the public ones.
+    """
     session = requests.Session()
+    session.verify = str(ca_file) if ca_file else True
     session.mount("http://", TracingAdapter())
     session.mount("https://", TracingAdapter())
     return session
@@ -129,6 +193,11 @@ def _in_a_trace_of_its_own(work: Callable[[], None], provider: TracerProvider) -
             work()
 
     Thread(target=renew, name="token renewal", daemon=True).start()
+
+
+def _check_all(schedulers: Sequence[Scheduler]) -> None:
+    for scheduler in schedulers:
+        scheduler.check()
 
 
 def _vault_check(credentials: VaultCredentials) -> Callable[[], None]:

@@ -5,13 +5,14 @@ They are what `shared.arrows` recorded, and nothing else; `GET /runs/{id}` shows
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from client_service.models import ArrowEvent, Run, insert_if_absent
@@ -29,6 +30,10 @@ MOST_PARAMETERS = 30
 MOST_EVENTS_OF_A_SERVICE = 100
 """A run reads many pages; the first hundred events of each service tell how it went."""
 MOST_EVENTS_OF_A_RUN = 400
+OWN_ARROWS = frozenset({1, 4})
+"""Those that start here: what another service says of them is not believed."""
+REPORTED_WITHIN_SECONDS = 60
+"""How long after the end of a run the other services may still report what belongs to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,32 @@ def store_events(database: Database, events: Sequence[SpanEvent]) -> None:
         for trace_id, service, count in session.execute(counted.group_by("trace_id", "service")):
             counts[trace_id, service] = count
         insert_if_absent(session, ArrowEvent, [row for row in rows if _has_room(row, counts)])
+
+
+def store_reported_events(
+    database: Database,
+    events: Sequence[SpanEvent],
+    own_service: str,
+    now: Callable[[], float] = time.time,
+) -> None:
+    """Store what other services report, as `store_events` does, and believe as little as will do.
+
+    Nothing that ``own_service`` itself records, and nothing of a run that ended long ago: who can
+    send here may add to a run under way, and changes no other. What belongs to no such run costs
+    one reading of the database.
+    """
+    foreign = [event for event in events if not _is_our_own(event, own_service)]
+    traces = {event.trace_id for event in foreign}
+    with database.reading() as session:
+        is_open = or_(Run.ended.is_(None), Run.ended > now() - REPORTED_WITHIN_SECONDS)
+        known = select(Run.trace_id).where(Run.trace_id.in_(traces), is_open)
+        open_traces = set(session.scalars(known))
+    store_events(database, [event for event in foreign if event.trace_id in open_traces])
+
+
+def _is_our_own(event: SpanEvent, own_service: str) -> bool:
+    attributes = event.attributes
+    return attributes.get("arrow") in OWN_ARROWS or attributes.get("service") == own_service
 
 
 class ArrowEventProcessor(SpanProcessor):

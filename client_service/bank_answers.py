@@ -1,14 +1,13 @@
 """What comes back at the end of arrow 5: the bank's answers, judged before they are used."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urljoin
 
+from client_service.bearer_auth import bearer_error, origin_of
 from client_service.token_messages import json_object
-
-_BEARER_ERROR = re.compile(r'(?i:bearer)\b.*?\berror="([\x20\x21\x23-\x5B\x5D-\x7E]{1,100})"')
 
 LONGEST_TEXT = 2000
 
@@ -57,9 +56,8 @@ def content_in(status: int, headers: Mapping[str, str], body: bytes) -> dict[str
     """Return the JSON object of an answer; raise BankError where it is a refusal or none."""
     answer = json_object(body)
     if status != HTTPStatus.OK:
-        challenge = _BEARER_ERROR.search(headers.get("WWW-Authenticate", ""))
         detail = str(answer.get("detail") or answer.get("title") or "no problem was described")
-        raise BankError(challenge[1] if challenge else _name_of(status), detail[:500], status)
+        raise BankError(bearer_error(headers) or _name_of(status), detail[:500], status)
     if not answer:
         raise BankError("invalid_answer", "the bank answered no JSON object", status)
     return answer
@@ -85,6 +83,17 @@ def page_in(answer: dict[str, Any]) -> Page:
         Entry(_integer(entry, "sequence"), _integer(entry, "amount")) for entry in listed
     )
     return Page(entries, None if answer.get("next") is None else _text(answer, "next"))
+
+
+def own_url(account_url: str, link: str) -> str:
+    """Return a link in an answer as a URL of the bank's own origin: the token is for no other."""
+    try:
+        url = urljoin(account_url, link)
+        if origin_of(url) == origin_of(account_url):
+            return url
+    except ValueError:
+        pass  # no URL at all
+    raise BankError("foreign_link", "a link of the bank leads to another origin")
 
 
 def _text(answer: dict[str, Any], name: str) -> str:

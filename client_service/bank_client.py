@@ -3,15 +3,18 @@
 import time
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
 import requests
+from requests import PreparedRequest, Response
 
-from client_service.bank_answers import Account, BankError, Page, account_in, content_in, page_in
-from client_service.token_messages import AccessToken, as_it_is, read_bounded
+from client_service import bank_answers
+from client_service.bank_answers import Account, BankError, Page
+from client_service.bearer_auth import BearerAuth
+from client_service.token_messages import read_bounded
 from client_service.token_source import TokenSource
 from shared.arrows import Arrow, passed
-from shared.origins import origin_of
+from shared.tracing import TracingAdapter
 
 TIMEOUT_SECONDS = (3.05, 10)  # to connect, and for each read
 
@@ -22,11 +25,16 @@ class BankClient:
 
     account_url: str
     tokens: TokenSource
-    session: requests.Session
+    session: requests.Session  # the bank's alone
+
+    def __post_init__(self) -> None:
+        self.session.auth = BearerAuth(self.tokens, origins=[self.account_url])
+        for scheme in ("http://", "https://"):
+            self.session.mount(scheme, ReadingAdapter())
 
     def account(self) -> Account:
         """Return the account; raise BankError or TokenError where it can't be read."""
-        return account_in(self._get(self.account_url))
+        return bank_answers.account_in(self._get(self.account_url))
 
     def first_page_link(self, account: Account, after: int) -> str:
         """Return the link to the transactions of ``account`` that follow number ``after``."""
@@ -35,50 +43,34 @@ class BankClient:
 
     def page(self, link: str) -> Page:
         """Return the page behind ``link``; raise BankError or TokenError where it can't be read."""
-        return page_in(self._get(link))
+        return bank_answers.page_in(self._get(link))
 
     def _get(self, link: str) -> dict[str, Any]:
-        """Return what the bank answers; renew a refused token once and repeat once.
-
-        RFC 6750 §3.1 allows that on `invalid_token`: the token may have been revoked, or the
-        issuer's keys replaced, before its end. Any other refusal would only come again.
-        """
-        url = self._own_url(link)
-        token = self.tokens.token()
-        try:
-            return self._send(url, token)
-        except BankError as refusal:
-            if (refusal.status, refusal.code) != (401, "invalid_token"):
-                raise
-            self.tokens.discard(token)
-        return self._send(url, self.tokens.token())
-
-    def _send(self, url: str, token: AccessToken) -> dict[str, Any]:
-        start, headers = time.time(), {"Authorization": f"Bearer {token.value}"}
+        url = bank_answers.own_url(self.account_url, link)
         try:
             with self.session.get(
                 url,
-                headers=headers,
-                auth=as_it_is,
                 timeout=TIMEOUT_SECONDS,
                 allow_redirects=False,  # the token follows none
+                verify=self.session.verify,  # else `REQUESTS_CA_BUNDLE` would come first
                 stream=True,
             ) as response:
                 code, body = response.status_code, read_bounded(response)
         except requests.RequestException as error:
             raise BankError("no_answer", f"{url}: {type(error).__name__}") from error
-        sent = {"access_token": token.value}
-        passed(
-            Arrow.READ_RESOURCE, method="GET", url=url, status=code, parameters=sent, started=start
-        )
-        return content_in(code, response.headers, body)
+        return bank_answers.content_in(code, response.headers, body)
 
-    def _own_url(self, link: str) -> str:
-        """Return ``link`` as a URL of the bank's origin; the token is for no other."""
-        try:
-            url = urljoin(self.account_url, link)
-            if origin_of(url) == origin_of(self.account_url):
-                return url
-        except ValueError:
-            pass  # no URL at all
-        raise BankError("foreign_link", "a link of the bank leads to another origin")
+
+class ReadingAdapter(TracingAdapter):
+    """Sends each request and records arrow 4, each time anew where a request is repeated."""
+
+    def send(self, request: PreparedRequest, *options: Any, **more: Any) -> Response:
+        """Return the answer; its body is still to be read."""
+        start, url, method = time.time(), request.url, request.method
+        response = super().send(request, *options, **more)
+        code = response.status_code
+        sent = {"access_token": request.headers["Authorization"].removeprefix("Bearer ")}
+        passed(
+            Arrow.READ_RESOURCE, method=method, url=url, status=code, parameters=sent, started=start
+        )
+        return response

@@ -3,15 +3,21 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import requests
 
-from client_service.token_messages import TokenError, as_it_is, json_object, read_bounded
-from shared.identifiers import OPENID_CONFIGURATION_PATH
-from shared.origins import is_https_or_loopback
-from shared.settings import checked_url
+from client_service.token_messages import (
+    TokenError,
+    as_it_is,
+    json_object,
+    read_bounded,
+    seconds_to_wait,
+)
 
+METADATA_PATH = "/.well-known/openid-configuration"
 TIMEOUT_SECONDS = (3.05, 10)
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 LIFETIME_SECONDS = 3600
 RETRY_SECONDS = 30  # after a look-up that failed
 
@@ -26,7 +32,7 @@ class IssuerMetadata:
     """
 
     issuer: str
-    session: requests.Session
+    session: requests.Session = field(default_factory=requests.Session)
     metadata_url: str | None = None
     allow_plain_http: bool = False
     now: Callable[[], float] = time.monotonic
@@ -51,16 +57,22 @@ class IssuerMetadata:
         return self._token_endpoint
 
     def _look_up(self) -> str:
-        url = self.metadata_url or self.issuer + OPENID_CONFIGURATION_PATH
+        url = self.metadata_url or self.issuer + METADATA_PATH
         try:
             with self.session.get(
-                url, auth=as_it_is, timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True
+                url,
+                auth=as_it_is,
+                timeout=TIMEOUT_SECONDS,
+                allow_redirects=False,
+                verify=self.session.verify,  # else `REQUESTS_CA_BUNDLE` would come first
+                stream=True,
             ) as response:
                 status, body = response.status_code, read_bounded(response)
         except requests.RequestException as error:
             raise TokenError("no_answer", f"{url}: {type(error).__name__}") from error
         if status != 200:
-            raise TokenError("invalid_metadata", f"{url} answered no metadata", status)
+            wait = seconds_to_wait(response.headers, time.time())
+            raise TokenError("invalid_metadata", f"{url} answered no metadata", status, wait)
         document = json_object(body)
         if document.get("issuer") != self.issuer:
             # RFC 8414 §3.3: the values MUST be identical, byte for byte; else the document
@@ -74,7 +86,9 @@ class IssuerMetadata:
     def _is_fit_for_credentials(self, url: str) -> bool:
         """Tell whether ``url`` is one, and is protected as RFC 6749 §3.2 demands."""
         try:
-            protected = is_https_or_loopback(checked_url(url))
+            parts = urlsplit(url)
+            is_whole = bool(parts.hostname) and parts.port != 0 and "#" not in url
         except ValueError:
             return False
-        return protected or self.allow_plain_http
+        may_be_plain = self.allow_plain_http or parts.hostname in LOOPBACK_HOSTS
+        return is_whole and (parts.scheme == "https" or (parts.scheme == "http" and may_be_plain))

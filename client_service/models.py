@@ -16,7 +16,7 @@ class Base(DeclarativeBase):
 
 
 class Job(Base):
-    """A job: which tick was taken last and by whom, and how far it has read.
+    """A job: which tick was taken last and by whom, and how far it has come.
 
     A worker holds the job while `owner` is set and `lease_end` has not come; `fence` rises each
     time it is taken, so that one which was suspended past its lease can no longer commit.
@@ -33,17 +33,22 @@ class Job(Base):
     lease_end: Mapped[float | None] = mapped_column(Float)
     """When the owner's lease ends, by the database's clock."""
     fence: Mapped[int] = mapped_column(BigInteger, default=0)
-    source: Mapped[str] = mapped_column(Text, default="")
-    """The account that `cursor_sequence` and `cursor_sum` are of."""
-    cursor_sequence: Mapped[int] = mapped_column(BigInteger, default=0)
-    cursor_sum: Mapped[int] = mapped_column(BigInteger, default=0)
+    run_id: Mapped[str | None] = mapped_column(String(36))
+    """The run that the owner works on."""
+    cursor: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """How far the job has come, in a form of its own; None before it began."""
+    last_success: Mapped[float | None] = mapped_column(Float)
+    """When a run of it succeeded last: that outlives the run's own row."""
 
 
 class Run(Base):
     """One run of a job."""
 
     __tablename__ = "run"
-    __table_args__ = (Index("run_started", "job", "started"),)
+    __table_args__ = (
+        Index("run_started", "started"),
+        Index("run_started_of_job", "job", "started"),
+    )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     job: Mapped[str] = mapped_column(String(64))
@@ -58,14 +63,11 @@ class Run(Base):
     status: Mapped[str] = mapped_column(String(16))
     error: Mapped[str | None] = mapped_column(String(200))
     detail: Mapped[str | None] = mapped_column(Text)
+    """How it ended, in a sentence."""
     started: Mapped[float] = mapped_column(Float)
     ended: Mapped[float | None] = mapped_column(Float)
-    account_id: Mapped[str | None] = mapped_column(Text)
-    currency: Mapped[str | None] = mapped_column(Text)
-    transactions_read: Mapped[int | None] = mapped_column(BigInteger)
-    entry_sum: Mapped[int | None] = mapped_column(BigInteger)
-    balance: Mapped[int | None] = mapped_column(BigInteger)
-    as_of: Mapped[int | None] = mapped_column(BigInteger)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What it came to, in the job's own form."""
 
 
 class ArrowEvent(Base):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from client_service.bank_answers import Account, BankError, Page
 from client_service.bank_client import BankClient
+from client_service.task import Fields, Report, Task
 
 Step = Callable[[str], AbstractContextManager[object]]
 
@@ -20,6 +21,15 @@ class Cursor:
     source: str = ""
     sequence: int = 0
     entry_sum: int = 0
+
+    @classmethod
+    def of(cls, fields: Fields | None) -> "Cursor":
+        """Return the cursor that `fields` of it made; the beginning where there are none."""
+        return cls(**fields) if fields else cls()
+
+    def fields(self) -> dict[str, str | int]:
+        """Return the cursor as it is stored."""
+        return {"source": self.source, "sequence": self.sequence, "entry_sum": self.entry_sum}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +48,39 @@ class Reconciliation:
     def difference(self) -> int:
         """What the balance has that the transactions do not explain; 0 where it is balanced."""
         return self.balance - self.entry_sum
+
+    def report(self) -> Report:
+        """Return what a run says that came to this."""
+        return Report(self._fields(), self._sentence(), not self.difference, self.cursor.fields())
+
+    def _fields(self) -> dict[str, str | int | bool]:
+        return {
+            "account_id": self.account_id,
+            "currency": self.currency,
+            "transactions_read": self.transactions_read,
+            "sum": self.entry_sum,
+            "balance": self.balance,
+            "as_of": self.as_of,
+            "balanced": not self.difference,
+            "difference": self.difference,
+        }
+
+    def _sentence(self) -> str:
+        verdict = f"is off by {self.difference}" if self.difference else "is balanced"
+        return (
+            f"account {self.account_id} {verdict}; {self.transactions_read} transactions read, "
+            f"balance {self.balance} {self.currency} (minor units)"
+        )
+
+
+def work_of_reconcile(bank: BankClient) -> Callable[[Task], Report]:
+    """Return the work of the job `reconcile`: one reconciliation of the account of ``bank``."""
+
+    def work(task: Task) -> Report:
+        cursor = Cursor.of(task.cursor)
+        return reconcile(bank, cursor, task.check, task.step).report()
+
+    return work
 
 
 def reconcile(

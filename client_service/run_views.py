@@ -3,7 +3,6 @@
 import base64
 import hashlib
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from flask import (
@@ -12,14 +11,16 @@ from flask import (
     abort,
     jsonify,
     make_response,
+    redirect,
     render_template,
-    request,
     url_for,
 )
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
+from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
 
+from client_service import control
 from client_service.arrow_events import events_of_run
 from client_service.problem_details import DATABASE_AWAY, problem
 from client_service.runs import Trigger, find_run, latest_runs, run_fields
@@ -30,26 +31,38 @@ from shared.database_outage import unavailable
 
 STYLE = (Path(__file__).parent / "templates" / "runs.css").read_text("utf-8")
 STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-PAGE_POLICY = f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; frame-ancestors 'none'"
+PAGE_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 
 
 def run_views(
-    database: Database, schedule: Schedule, worker: Worker, patience_seconds: float
+    database: Database,
+    schedule: Schedule,
+    worker: Worker,
+    patience_seconds: float,
+    control_token: SecretStr | None,
 ) -> Blueprint:
     """Return the views; the page's own style is all that its content policy lets in.
 
     ``patience_seconds``: how long `POST /runs` waits for a run under way to end.
+    ``control_token``: what its form has to hold; None: it starts none.
     """
     views = Blueprint("runs", __name__, template_folder="templates")
 
     @views.get("/")
     def page() -> ResponseReturnValue:
         """Show the last runs; without a database, say so."""
+        return show_page(200)
+
+    def show_page(status: int, refused: str | None = None) -> Response:
+        values = {"refused": refused, "may_start": control_token is not None}
         try:
             runs = [run_fields(run) for run in latest_runs(database)]
         except SQLAlchemyError as error:
-            return unavailable(error, lambda: _page(503, runs=[], problem=DATABASE_AWAY))
-        return _page(200, runs=runs, problem=None)
+            return unavailable(error, lambda: _page(503, runs=[], problem=DATABASE_AWAY, **values))
+        return _page(status, runs=runs, problem=None, **values)
 
     @views.get("/runs")
     def list_runs() -> ResponseReturnValue:
@@ -67,14 +80,21 @@ def run_views(
     @views.post("/runs")
     def start_run() -> ResponseReturnValue:
         """Start a run in the background, after the one under way; 409 where that takes long."""
-        _refuse_other_origins()
+        refused = control.refusal(control_token)
+        if refused is not None:
+            return refuse(403, refused)
         lease = schedule.take_soon(Trigger.REQUEST, patience_seconds)
         if lease is None:
-            return problem(409, "a run is under way; try again when it has ended")
+            return refuse(409, "a run is under way; try again when it has ended")
         worker.work_in_background(lease)
+        if control.wants_a_page():
+            return redirect(url_for("runs.page"), 303)
         answer = jsonify(id=lease.run_id, status="running")
         answer.headers["Location"] = url_for("runs.show_run", run_id=lease.run_id)
         return answer, 202
+
+    def refuse(status: int, why: str) -> Response:
+        return show_page(status, why) if control.wants_a_page() else problem(status, why)
 
     return views
 
@@ -83,23 +103,6 @@ def _page(status: int, **values: object) -> Response:
     page = render_template("runs.html", style=Markup(STYLE), **values)  # noqa: S704 - our own file
     answer = make_response(page, status)
     answer.headers["Content-Security-Policy"] = PAGE_POLICY
+    # By `no-referrer` a browser sends our own form as from the origin `null` (Fetch §3.1).
+    answer.headers["Referrer-Policy"] = "same-origin"
     return answer
-
-
-def _refuse_other_origins() -> None:
-    """Let no other web page start a run: a browser says where a request comes from.
-
-    Programs send neither header. This is no authentication: who reaches the port may start a run.
-    """
-    site = request.headers.get("Sec-Fetch-Site", "same-origin")
-    origin = request.headers.get("Origin")
-    if site not in {"same-origin", "none"} or (origin is not None and not _is_own(origin)):
-        abort(403, "a page of another origin may not start a run")
-
-
-def _is_own(origin: str) -> bool:
-    """Tell whether ``origin`` has our host and port; its scheme may be that of a proxy in front."""
-    try:
-        return urlsplit(origin).netloc == request.host
-    except ValueError:
-        return False

@@ -8,7 +8,7 @@ from enum import StrEnum
 from sqlalchemy import select
 
 from client_service.models import Run
-from client_service.reconciliation import Reconciliation
+from client_service.task import Report
 from shared.database import Database
 
 LATEST = 50
@@ -33,19 +33,30 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: with a result, or with an error (`401 invalid_client`) and its detail."""
+    """How a run ended: with a report, or with an error (`401 invalid_client`) and its detail."""
 
     status: RunStatus
-    result: Reconciliation | None = None
+    report: Report | None = None
     error: str | None = None
     detail: str | None = None
 
 
-def latest_runs(database: Database, count: int = LATEST) -> Sequence[Run]:
-    """Return the last ``count`` runs, the newest first."""
+def columns_of(outcome: Outcome) -> dict[str, object]:
+    """Return what a run's row says of how it ended."""
+    report = outcome.report
+    return {
+        "status": outcome.status,
+        "error": outcome.error,
+        "detail": report.sentence if report else outcome.detail,
+        "result": report.result if report else None,
+    }
+
+
+def latest_runs(database: Database, count: int = LATEST, job: str | None = None) -> Sequence[Run]:
+    """Return the last ``count`` runs, of ``job`` or of all, the newest first."""
+    newest_first = select(Run).order_by(Run.started.desc(), Run.id).limit(count)
     with database.reading() as session:
-        newest_first = select(Run).order_by(Run.started.desc(), Run.id).limit(count)
-        return session.scalars(newest_first).all()
+        return session.scalars(newest_first.where(Run.job == job) if job else newest_first).all()
 
 
 def find_run(database: Database, run_id: str) -> Run | None:
@@ -55,7 +66,7 @@ def find_run(database: Database, run_id: str) -> Run | None:
 
 
 def run_fields(run: Run) -> dict[str, object]:
-    """Return a run as it is told in JSON: times in UTC, amounts in minor units."""
+    """Return a run as it is told in JSON: times in UTC, the result in its job's form."""
     return {
         "id": run.id,
         "job": run.job,
@@ -69,25 +80,10 @@ def run_fields(run: Run) -> dict[str, object]:
         "detail": run.detail,
         "started": timestamp(run.started),
         "ended": timestamp(run.ended),
-        "result": _result_fields(run),
+        "result": run.result,
     }
 
 
 def timestamp(seconds: float | None) -> str | None:
     """Return a moment in RFC 3339's form, in UTC."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
-
-
-def _result_fields(run: Run) -> dict[str, object] | None:
-    if run.balance is None or run.entry_sum is None:
-        return None
-    return {
-        "account_id": run.account_id,
-        "currency": run.currency,
-        "transactions_read": run.transactions_read,
-        "sum": run.entry_sum,
-        "balance": run.balance,
-        "as_of": run.as_of,
-        "balanced": run.balance == run.entry_sum,
-        "difference": run.balance - run.entry_sum,
-    }

@@ -1,10 +1,12 @@
 """The settings of the client service; each is read as `shared/settings.py` says."""
 
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from client_service.ticks import ticks_in
 from shared.identifiers import (
     ACCOUNT_PATH,
     AUTH_SERVER_URL,
@@ -14,7 +16,18 @@ from shared.identifiers import (
     is_identifier,
 )
 from shared.origins import is_https_or_loopback
-from shared.settings import BindAddress, CheckedUrl, IssuerUrl, VaultSettings, state_dir
+from shared.settings import (
+    BindAddress,
+    CaFile,
+    CheckedUrl,
+    IssuerUrl,
+    MetricsSettings,
+    VaultSettings,
+    state_dir,
+)
+
+SHORTEST_CONTROL_TOKEN = 32
+AuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
 
 
 def _checked_entry(name: str) -> str:
@@ -23,7 +36,20 @@ def _checked_entry(name: str) -> str:
     return name
 
 
-class ClientServiceSettings(VaultSettings):
+def _checked_schedule(schedule: str) -> str:
+    ticks_in(schedule)
+    return schedule
+
+
+def _checked_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("must be a time zone as in IANA's database: Europe/Berlin") from error
+    return name
+
+
+class ClientServiceSettings(VaultSettings, MetricsSettings):
     """What the worker asks, where, with which credentials, and how often."""
 
     model_config = SettingsConfigDict(env_prefix="CLIENT_SERVICE_")
@@ -55,14 +81,15 @@ class ClientServiceSettings(VaultSettings):
     resource: CheckedUrl | None = None
     """The resource to ask a token for (RFC 8707); none: the client's default one."""
 
-    auth_method: Literal["client_secret_basic", "client_secret_post"] = "client_secret_post"
-    """How the credentials are sent: in the Authorization header, or in the form."""
+    auth_method: AuthMethod = "client_secret_post"
+    """How the client proves itself: its secret in the Authorization header or in the form, or an
+    assertion signed with the private key that the vault's entry holds (RFC 7523)."""
 
     default_token_lifetime: float = Field(default=60, gt=0, le=86_400)
     """Seconds that a token is used whose answer has no `expires_in`."""
 
     vault_entry: Annotated[str, AfterValidator(_checked_entry)] = DEMO_CLIENT
-    """The vault's entry that holds `client_id` and `client_secret`."""
+    """The vault's entry that holds `client_id`, and `client_secret` or `private_jwk`."""
 
     api_url: CheckedUrl = RESOURCE_SERVER_URL
     """The bank's address. The token goes to its origin and to no other."""
@@ -71,10 +98,7 @@ class ClientServiceSettings(VaultSettings):
     """The path of the account below `api_url`."""
 
     scheduler: bool = True
-    """Whether this process takes the ticks of the schedule. False: runs on demand alone."""
-
-    interval_seconds: int = Field(default=60, ge=0, le=86_400)
-    """Seconds between two ticks; 0 switches the schedule off, as `scheduler=false` does."""
+    """Whether this process takes the ticks of the schedules. False: runs on demand alone."""
 
     lease_seconds: float = Field(default=10, ge=1, le=3600)
     """How long a worker that died keeps its job; one that lives renews its lease in time."""
@@ -91,6 +115,34 @@ class ClientServiceSettings(VaultSettings):
     receive_traces: bool = False
     """Whether `POST /v1/traces` takes the arrow events of the other services (the demo's way to
     show all five arrows in one place)."""
+
+    reconcile_schedule: Annotated[str, AfterValidator(_checked_schedule)] = "every 60s"
+    """When the job `reconcile` is due: `every 60s` (s, m, h, d), a cron expression of five fields
+    (`*/5 * * * *`), or `never`: on demand alone."""
+
+    time_zone: Annotated[str, AfterValidator(_checked_zone)] = "UTC"
+    """The time zone by whose clocks cron expressions are read: `Europe/Berlin`."""
+
+    history_days: int = Field(default=30, ge=1, le=3650)
+    """How long runs and their arrow events are kept."""
+
+    control_token: SecretStr | None = None
+    """What the form of `POST /runs` has to hold as `control_token`; none: it starts no run."""
+
+    @field_validator("control_token")
+    @classmethod
+    def _long_enough(cls, token: SecretStr | None) -> SecretStr | None:
+        """Refuse what can be guessed: failures are not counted."""
+        if token is not None and len(token.get_secret_value().strip()) < SHORTEST_CONTROL_TOKEN:
+            raise ValueError(f"must have {SHORTEST_CONTROL_TOKEN} characters or more, at random")
+        return token
+
+    token_retry_seconds: float = Field(default=10, ge=0, le=300)
+    """How long a token request that failed is tried again, where no answer came, or 429 or 5xx; a
+    run that is asked to stop waits for it. 0: one try."""
+
+    ca_file: CaFile | None = None
+    """The CA certificates (PEM) that issuer and bank are checked against; none: the public ones."""
 
     @field_validator("issuer", "metadata_url", "token_url", "api_url")
     @classmethod

@@ -7,9 +7,11 @@ Sending is `token_source.py`. The token is not looked into: it is opaque to a cl
 import base64
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
 from urllib.parse import quote_plus
 
 import requests
@@ -27,20 +29,33 @@ class TokenError(Exception):
     """There is no token.
 
     ``code`` is the error code of RFC 6749 §5.2, or one of ours: `no_answer`, `invalid_answer`.
-    ``status`` is the answer's HTTP status, None where none came.
+    ``status`` is the answer's HTTP status, None where none came; ``retry_after`` the seconds
+    that the server wants to be left alone, 0 where it did not say.
     """
 
-    def __init__(self, code: str, detail: str, status: int | None = None) -> None:
+    def __init__(
+        self, code: str, detail: str, status: int | None = None, retry_after: float = 0
+    ) -> None:
         super().__init__(f"{status or ''} {code}: {detail}".lstrip())
         self.code, self.detail, self.status = code, detail, status
+        self.retry_after = retry_after
+
+    @property
+    def is_temporary(self) -> bool:
+        """Tell whether the same request may fare better soon: after a 4xx only where it is 429."""
+        return self.code == "no_answer" or self.status == 429 or (self.status or 0) >= 500
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
-    """What the client proves itself with."""
+    """What the client proves itself with: a secret, or a private key.
+
+    ``private_jwk`` is a JSON Web Key (RFC 7517), as JSON; `private_key_jwt.py` signs with it.
+    """
 
     client_id: str
-    client_secret: str = field(repr=False)
+    client_secret: str = field(default="", repr=False)
+    private_jwk: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +67,45 @@ class AccessToken:
     ends_at: float
 
 
-def token_request(
-    credentials: ClientCredentials, auth_method: str, scope: str, resource: str | None
-) -> tuple[dict[str, str], Callable[[PreparedRequest], PreparedRequest]]:
-    """Return the form of a token request (RFC 6749 §4.4.2), and what requests takes as `auth`.
+class Proof(NamedTuple):
+    """What joins the form of a token request, and what requests takes as its `auth`."""
 
-    With `client_secret_basic` the credentials go into the header, with `client_secret_post` into
-    the form, never into both (RFC 6749 §2.3).
+    form: dict[str, str]
+    auth: Callable[[PreparedRequest], PreparedRequest]
+
+
+Authentication = Callable[[ClientCredentials], Proof]
+"""How a client proves itself: by the one method that is registered for it (RFC 6749 §2.3)."""
+
+
+def token_request(
+    scope: str, resource: str | None, parameters: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the form of a token request (RFC 6749 §4.4.2), all but the client's proof."""
+    form = {**parameters, "grant_type": "client_credentials"}
+    asked = {"scope": scope, "resource": resource}  # RFC 6749 §3.3, RFC 8707 §2
+    return form | {name: value for name, value in asked.items() if value}
+
+
+def client_secret_post(credentials: ClientCredentials) -> Proof:
+    """Put the credentials into the form (RFC 6749 §2.3.1)."""
+    pair = {"client_id": credentials.client_id, "client_secret": credentials.client_secret}
+    return Proof(pair, as_it_is)
+
+
+def client_secret_basic(credentials: ClientCredentials) -> Proof:
+    """Send the credentials by HTTP Basic, and nothing of them in the form.
+
+    Both parts are form-encoded first (RFC 6749 §2.3.1 and appendix B), which requests' own
+    `auth=(id, secret)` leaves out: a `:`, `%` or `+` in a secret would arrive as something else.
     """
-    form = {"grant_type": "client_credentials", "scope": scope}
-    if resource:
-        form["resource"] = resource  # RFC 8707 §2
-    if auth_method == "client_secret_basic":
-        return form, _basic(credentials)
-    form |= {"client_id": credentials.client_id, "client_secret": credentials.client_secret}
-    return form, as_it_is
+    pair = f"{quote_plus(credentials.client_id)}:{quote_plus(credentials.client_secret)}"
+
+    def add_header(request: PreparedRequest) -> PreparedRequest:
+        request.headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        return request
+
+    return Proof({}, add_header)
 
 
 def as_it_is(request: PreparedRequest) -> PreparedRequest:
@@ -79,7 +118,12 @@ def as_it_is(request: PreparedRequest) -> PreparedRequest:
 
 
 def token_in(
-    status: int, body: bytes, began: float, share: float, default_lifetime: float
+    status: int,
+    body: bytes,
+    began: float,
+    share: float,
+    default_lifetime: float,
+    retry_after: float = 0,
 ) -> AccessToken:
     """Return the token in an answer of HTTP ``status``.
 
@@ -93,7 +137,7 @@ def token_in(
     """
     answer = json_object(body)
     if status != 200:
-        raise _error_in(status, answer)
+        raise _error_in(status, answer, retry_after)
     token_type, value = answer.get("token_type"), answer.get("access_token")
     if not isinstance(token_type, str) or token_type.lower() != "bearer":
         # RFC 6749 §7.1: a client MUST NOT use a token whose type it does not understand.
@@ -125,26 +169,26 @@ def json_object(body: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _basic(credentials: ClientCredentials) -> Callable[[PreparedRequest], PreparedRequest]:
-    """Return an `auth` that sends ``credentials`` by HTTP Basic.
-
-    Both parts are form-encoded first (RFC 6749 §2.3.1 and appendix B), which requests' own
-    `auth=(id, secret)` leaves out: a `:`, `%` or `+` in a secret would arrive as something else.
-    """
-    pair = f"{quote_plus(credentials.client_id)}:{quote_plus(credentials.client_secret)}"
-
-    def add_header(request: PreparedRequest) -> PreparedRequest:
-        request.headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
-        return request
-
-    return add_header
+def seconds_to_wait(headers: Mapping[str, str], wall_time: float) -> float:
+    """Return what `Retry-After` asks for, in seconds or as a date (RFC 9110 §10.2.3); else 0."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:12])
+    try:
+        date = parsedate_to_datetime(text)
+        # A date without a zone is in UTC, as every date of HTTP (RFC 9110 §5.6.7).
+        return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - wall_time)
+    except (ValueError, OverflowError):
+        return 0
 
 
-def _error_in(status: int, answer: dict[str, Any]) -> TokenError:
+def _error_in(status: int, answer: dict[str, Any], retry_after: float) -> TokenError:
     code, description = answer.get("error"), answer.get("error_description")
     if not isinstance(code, str) or not _ERROR_CODE.fullmatch(code):
-        return TokenError("invalid_answer", "neither a token nor an OAuth error", status)
-    return TokenError(code, str(description or "without a description")[:500], status)
+        detail = "neither a token nor an OAuth error"
+        return TokenError("invalid_answer", detail, status, retry_after)
+    detail = str(description or "without a description")[:500]
+    return TokenError(code, detail, status, retry_after)
 
 
 def _seconds(value: object) -> float:

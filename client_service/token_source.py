@@ -1,21 +1,22 @@
 """Arrow 1: asks the authorization server for an access token, keeps it, renews it in time.
 
-To copy into a job of your own: this file, `token_messages.py` and `shared/arrows.py`. Between
-them they import the standard library, requests and OpenTelemetry's API, nothing else.
+To copy into a job of your own: see "Copy this into your own job" in README.md. The copied files
+import the standard library, requests and OpenTelemetry's API, nothing else.
 """
 
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from threading import Lock, Thread
 
 import requests
 
 from client_service import token_messages
 from client_service.token_messages import AccessToken, ClientCredentials, TokenError
+from client_service.token_retries import Repeating, Retries
 from shared.arrows import Arrow, passed
 
 log = logging.getLogger(__name__)
@@ -28,17 +29,20 @@ Work = Callable[[], None]
 class TokenSource:
     """Hands out an access token, asking for a new one before the old one ends.
 
-    Safe to share between threads: one asks, and nobody waits while the old token still lives.
-    `token_url` and `credentials` are called for every request, so a rotated secret needs no
-    restart; they raise TokenError where they cannot say.
+    It keeps one token, for one issuer, client, scope and resource. Safe to share between threads:
+    one asks, and nobody waits while the old token still lives. `token_url` and `credentials` are
+    called for every request, so a rotated secret needs no restart; they raise TokenError where
+    they cannot say.
     """
 
     token_url: Callable[[], str]
     credentials: Callable[[], ClientCredentials]
-    scope: str
+    scope: str = ""
     resource: str | None = None  # the API the token is for (RFC 8707)
-    auth_method: str = "client_secret_post"  # or client_secret_basic
+    parameters: Mapping[str, str] = field(default_factory=dict)  # what else the server wants
+    authenticate: token_messages.Authentication = token_messages.client_secret_post
     default_lifetime: float = 60  # seconds, where the answer does not say
+    retries: Repeating = field(default_factory=Retries)
     session: requests.Session = field(default_factory=requests.Session)
     now: Callable[[], float] = time.monotonic
     renewal_share: Callable[[], float] = lambda: random.uniform(0.75, 0.85)  # noqa: S311 - jitter
@@ -74,6 +78,7 @@ class TokenSource:
         try:
             self._successor(old)
         except TokenError as error:
+            self._next_renewal = self.now() + max(RENEWAL_PAUSE_SECONDS, error.retry_after)
             log.warning("no new token yet, the old one serves until it ends: %s", error)
 
     def _successor(self, old: AccessToken | None) -> AccessToken:
@@ -86,7 +91,7 @@ class TokenSource:
         if theirs:
             return theirs.result()
         try:
-            token = self._request()
+            token = self.retries.until_answered(self._request)
         except BaseException as error:
             self._asking = None
             mine.set_exception(error)
@@ -106,24 +111,25 @@ class TokenSource:
             return self._request_with(fresh)  # the secret was rotated a moment ago
 
     def _request_with(self, credentials: ClientCredentials) -> AccessToken:
-        url, share, began, start = self.token_url(), self.renewal_share(), self.now(), time.time()
-        form, proof = token_messages.token_request(
-            credentials, self.auth_method, self.scope, self.resource
-        )
+        url, proof = self.token_url(), self.authenticate(credentials)
+        form = token_messages.token_request(self.scope, self.resource, self.parameters) | proof.form
+        share, began, start = self.renewal_share(), self.now(), time.time()
         try:
             with self.session.post(
                 url,
                 form,
-                auth=proof,
+                auth=proof.auth,
                 timeout=TIMEOUT_SECONDS,
                 allow_redirects=False,  # credentials follow none
+                verify=self.session.verify,  # else `REQUESTS_CA_BUNDLE` would come first
                 stream=True,
             ) as response:
                 code, body = response.status_code, token_messages.read_bounded(response)
         except requests.RequestException as error:
             raise TokenError("no_answer", f"{url}: {type(error).__name__}") from error
-        sent = form | asdict(credentials)
+        sent = form | {"client_id": credentials.client_id}
         passed(
             Arrow.REQUEST_TOKEN, method="POST", url=url, status=code, parameters=sent, started=start
         )
-        return token_messages.token_in(code, body, began, share, self.default_lifetime)
+        wait = token_messages.seconds_to_wait(response.headers, time.time())
+        return token_messages.token_in(code, body, began, share, self.default_lifetime, wait)

@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
-from client_service.arrow_events import EVENT_NAMES, SpanEvent, store_events
+from client_service.arrow_events import EVENT_NAMES, SpanEvent, store_reported_events
 from shared.database import Database
 from shared.identifiers import TRACES_PATH
 from shared.whole_body import whole_body
@@ -23,21 +23,25 @@ LONGEST_UNPACKED_BYTES = 8 * 1024 * 1024
 MOST_EVENTS_OF_A_REQUEST = 2000
 
 
-def trace_receiver(database: Database) -> Blueprint:
-    """Return the view; it keeps the arrow events of known runs, and forgets all the rest.
+def trace_receiver(database: Database, own_service: str) -> Blueprint:
+    """Return the view; it keeps the arrow events of runs under way, and forgets all the rest.
 
-    Whoever can reach it and knows the trace id of a run can add an event to what that run shows:
-    it is for a demonstration on one machine, hence off unless a setting turns it on. A web page
-    cannot: its browser asks first before it sends this media type, and is not answered.
+    Whoever can reach it and knows the trace id of a run can add an event of another service to
+    what that run shows, until it has ended for a minute; nothing else here depends on it. It is
+    for a demonstration on one machine, hence off unless a setting turns it on. No web page can: of
+    whatever origin it is, what a browser sends is refused.
     """
     receiver = Blueprint("traces", __name__)
 
     @receiver.post(TRACES_PATH)
     def receive() -> ResponseReturnValue:
+        if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
+            abort(403, "spans are taken from services, not from web pages")
         request.max_content_length = LONGEST_BODY_BYTES
         if request.mimetype != MEDIA_TYPE:
             abort(415, f"spans are taken as {MEDIA_TYPE}")
-        store_events(database, _events_in(_unpacked(whole_body(request))))
+        events = _events_in(_unpacked(whole_body(request)))
+        store_reported_events(database, events, own_service)
         return Response(ExportTraceServiceResponse().SerializeToString(), mimetype=MEDIA_TYPE)
 
     return receiver

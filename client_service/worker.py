@@ -1,18 +1,22 @@
 """The worker: one run from its lease to its result."""
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from threading import Event, Thread
 
 from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy.exc import SQLAlchemyError
 
 from client_service.bank_answers import BankError
-from client_service.bank_client import BankClient
-from client_service.reconciliation import Reconciliation, reconcile
-from client_service.runs import Outcome, RunStatus
+from client_service.jobs import RegisteredJob
+from client_service.lease_keeper import LeaseKeeper
+from client_service.models import Run
+from client_service.runs import Outcome, RunStatus, Trigger, columns_of
 from client_service.schedule import Lease, LeaseLostError, Schedule
+from client_service.task import Report, StoppedError, Task
 from client_service.token_messages import TokenError
 from shared.database_outage import is_outage
 from shared.service_logging import redacted
@@ -21,16 +25,22 @@ from shared.tracing import current_trace_id, span
 log = logging.getLogger(__name__)
 
 
-class StoppedError(Exception):
-    """The process is stopping: the run ends after the page in hand."""
-
-
 class Worker:
-    """Works on runs; their tokens and connections are kept from run to run."""
+    """Works on runs; their tokens and connections are kept from run to run.
 
-    def __init__(self, schedule: Schedule, bank: BankClient, provider: TracerProvider) -> None:
-        self._schedule = schedule
-        self._bank = bank
+    ``ended`` is told of each run whose end was stored.
+    """
+
+    def __init__(
+        self,
+        jobs: Mapping[str, RegisteredJob],
+        schedules: Mapping[str, Schedule],
+        provider: TracerProvider,
+        ended: Callable[[Lease, Outcome], None] = lambda _lease, _outcome: None,
+    ) -> None:
+        self._ended = ended
+        self._jobs = jobs
+        self._schedules = schedules
         self._provider = provider
         self._stopping = Event()
         self._in_background: Thread | None = None
@@ -41,24 +51,43 @@ class Worker:
         Its trace is stored before the first request is sent, so that events which other services
         report find the run that they belong to.
         """
-        with span(self._provider, "run reconciliation"), self._schedule.kept(lease):
-            self._schedule.begin(lease, current_trace_id())
-            log.info("run %s started", lease.run_id)
+        schedule = self._schedules[lease.job]
+        keeper = LeaseKeeper(schedule, lease)
+        with span(self._provider, f"run {lease.job}"), keeper.keeping():
+            schedule.begin(lease, current_trace_id())
+            log.info("run %s of %s started", lease.run_id, lease.job)
             try:
-                outcome = self._outcome(lease)
+                self._finish(lease, self._outcome(lease.job, self._task(lease, keeper)))
+            except LeaseLostError as error:
+                log.warning("%s: its result is dropped", error)
             except BaseException as error:
-                self._finish(lease, _outcome_of_a_bug(error))
+                self._finish_after(lease, error)
                 raise
-            self._finish(lease, outcome)
+
+    def try_out(self, job: str) -> Run:
+        """Do a run of ``job`` that takes no lease, is entered nowhere and saves nothing."""
+        state = self._schedules[job].state()
+        run = Run(job=job, trigger=Trigger.COMMAND, merged_ticks=0, started=time.time())
+        with span(self._provider, f"dry run {job}"):
+            run.trace_id = current_trace_id()
+            task = Task(state.cursor if state else None, None, self._check, _step(self._provider))
+            for column, value in columns_of(self._outcome_whatever_comes(job, task)).items():
+                setattr(run, column, value)
+        run.ended = time.time()
+        return run
 
     def work_in_background(self, lease: Lease) -> None:
         """Do the run of ``lease`` in a thread of its own."""
         self._in_background = Thread(target=self._work_and_log, args=(lease,), daemon=True)
         self._in_background.start()
 
-    def stop(self, seconds: float) -> None:
-        """End the run under way after the page in hand; wait for one in the background."""
+    def take_no_page_more(self) -> None:
+        """Let the runs under way end after the page in hand."""
         self._stopping.set()
+
+    def stop(self, seconds: float) -> None:
+        """End the runs under way after the page in hand; wait for one in the background."""
+        self.take_no_page_more()
         if self._in_background is not None:
             self._in_background.join(seconds)
 
@@ -71,32 +100,51 @@ class Worker:
                 return
             log.exception("run %s ended in an error nobody expected", lease.run_id)
 
-    def _outcome(self, lease: Lease) -> Outcome:
-        step = _step(self._provider)
+    def _task(self, lease: Lease, keeper: LeaseKeeper) -> Task:
+        def check() -> None:
+            keeper.check()
+            self._check()
+
+        save = partial(self._schedules[lease.job].save, lease)
+        return Task(lease.cursor, lease.due, check, _step(self._provider), save)
+
+    def _outcome(self, job: str, task: Task) -> Outcome:
         try:
-            result = reconcile(self._bank, lease.cursor, self._check, step)
+            report = self._jobs[job].work(task)
         except (TokenError, BankError) as error:
             told = f"{error.status} {error.code}" if error.status else error.code
             return Outcome(RunStatus.FAILED, error=told[:200], detail=_fit_to_show(error.detail))
         except StoppedError:
             detail = "its process was stopped"
             return Outcome(RunStatus.INTERRUPTED, error="interrupted", detail=detail)
-        return Outcome(RunStatus.SUCCEEDED, result)
+        return Outcome(RunStatus.SUCCEEDED, report)
+
+    def _outcome_whatever_comes(self, job: str, task: Task) -> Outcome:
+        try:
+            return self._outcome(job, task)
+        except SQLAlchemyError:
+            raise
+        except Exception as error:
+            log.exception("the dry run ended in an error nobody expected")
+            return _outcome_after(error)
 
     def _check(self) -> None:
         if self._stopping.is_set():
             raise StoppedError
 
     def _finish(self, lease: Lease, outcome: Outcome) -> None:
-        try:
-            self._schedule.finish(lease, outcome)
-        except LeaseLostError as error:
-            log.warning("%s: its result is dropped", error)
-            return
-        if outcome.result is not None:
-            _log_result(lease, outcome.result)
+        self._schedules[lease.job].finish(lease, outcome)
+        self._ended(lease, outcome)
+        if outcome.report is not None:
+            _log_report(lease, outcome.report)
         else:
             log.error("run %s %s: %s", lease.run_id, outcome.status, outcome.error)
+
+    def _finish_after(self, lease: Lease, error: BaseException) -> None:
+        try:
+            self._finish(lease, _outcome_after(error))
+        except LeaseLostError as lost:
+            log.warning("%s: how it ended is dropped", lost)
 
 
 def _step(provider: TracerProvider) -> Callable[[str], AbstractContextManager[object]]:
@@ -107,10 +155,14 @@ def _step(provider: TracerProvider) -> Callable[[str], AbstractContextManager[ob
     return lambda name: span(provider, name)
 
 
-def _outcome_of_a_bug(error: BaseException) -> Outcome:
+def _outcome_after(error: BaseException) -> Outcome:
+    """Return how a run ended that ``error`` cut off; after an outage its tick is taken again."""
+    name = type(error).__name__
+    if isinstance(error, SQLAlchemyError) and is_outage(error):
+        return Outcome(RunStatus.INTERRUPTED, error="database_away", detail=name)
     if isinstance(error, Exception):
-        return Outcome(RunStatus.FAILED, error="internal_error", detail=type(error).__name__)
-    return Outcome(RunStatus.INTERRUPTED, error="interrupted", detail=type(error).__name__)
+        return Outcome(RunStatus.FAILED, error="internal_error", detail=name)
+    return Outcome(RunStatus.INTERRUPTED, error="interrupted", detail=name)
 
 
 def _fit_to_show(detail: str) -> str:
@@ -118,19 +170,6 @@ def _fit_to_show(detail: str) -> str:
     return redacted(detail).replace("\0", "")
 
 
-def _log_result(lease: Lease, result: Reconciliation) -> None:
-    if result.difference:
-        log.warning(
-            "run %s: account %s is not balanced: %d %s in minor units are unexplained",
-            lease.run_id,
-            result.account_id,
-            result.difference,
-            result.currency,
-        )
-        return
-    log.info(
-        "run %s succeeded: %d transactions read, account %s is balanced",
-        lease.run_id,
-        result.transactions_read,
-        result.account_id,
-    )
+def _log_report(lease: Lease, report: Report) -> None:
+    level = logging.INFO if report.is_well else logging.WARNING
+    log.log(level, "run %s succeeded: %s", lease.run_id, report.sentence)

@@ -162,7 +162,7 @@ Running:
 Try next, from this folder:
   curl -s {auth}/.well-known/openid-configuration
   curl -s -H "Authorization: Bearer $(make -s token)" {bank}/account
-  curl -s -X POST {client}/runs
+  make run
 
   make logs · make status · make down · make help"""
 

@@ -16,6 +16,8 @@ DATABASE_PASSWORDS = ("postgres_password", *(
     f"{service}_database_password"
     for service in ("auth_server", "resource_server", "client_service")
 ))  # fmt: skip
+KEY_ENCRYPTION_KEY = "auth_server_key_encryption_key"
+CONTROL_TOKEN = "client_service_control_token"  # noqa: S105 - the name of its file
 VAULT_USERS = ("auth_server", "client_service")
 MARK = "made-by-make-up-STACK=docker"
 """An empty file, made last: Compose asks for it before it builds, and says its name."""
@@ -31,13 +33,19 @@ def make_secrets(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     for name in DATABASE_PASSWORDS:
-        _make(folder / name, secrets.token_urlsafe(32))
-    _make(folder / "auth_server_key_encryption_key", Fernet.generate_key().decode())
+        _make(folder / name, new_secret())
+    _make(folder / KEY_ENCRYPTION_KEY, Fernet.generate_key().decode())
+    _make(folder / CONTROL_TOKEN, new_secret())
     for service in VAULT_USERS:
         _make(folder / f"{service}_vault_role_id", str(uuid.uuid4()))
         _make(folder / f"{service}_vault_secret_id", str(uuid.uuid4()))
-    _make(folder / "openbao.env", f"BAO_DEV_ROOT_TOKEN_ID={secrets.token_urlsafe(32)}")
+    _make(folder / "openbao.env", f"BAO_DEV_ROOT_TOKEN_ID={new_secret()}")
     _make(folder / MARK, "")
+
+
+def new_secret() -> str:
+    """Return a new secret of 256 bits."""
+    return secrets.token_urlsafe(32)
 
 
 def _make(file: Path, text: str) -> None:

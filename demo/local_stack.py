@@ -14,12 +14,14 @@ from typing import Any, NoReturn
 
 from cryptography.fernet import Fernet
 
+from demo.container_secrets import CONTROL_TOKEN, KEY_ENCRYPTION_KEY, new_secret
 from demo.event_log import ArrowEvent, arrow_events
 from demo.processes import ROOT, DemoError, Service, become, last_line, write_whole
 from demo.remembered import remember
 from deploy.provisioning import ProvisioningError, register, replace_credentials
 from shared.identifiers import DEMO_CLIENT
 from shared.settings import STACK_SETTINGS_FILE, STATE_DIR_VARIABLE
+from shared.tracing import EXPORT_VARIABLES
 from shared.vault import DirectoryVault, EntryNotFoundError
 
 COMMAND_SECONDS = 120
@@ -87,7 +89,7 @@ class LocalStack:
             service.require_free_port()
         remember(self.state, "local", asdict(self.ports))
         write_whole(settings_file, settings)
-        self._make_key_encryption_key()
+        self._make_secrets()
         with ThreadPoolExecutor() as pool:
             list(pool.map(self._prepare, idle))
         self._replace_lost_credentials()
@@ -157,13 +159,15 @@ class LocalStack:
         """Return the environment of a process of ``service``; it holds no secret.
 
         Authorization server and bank report their arrow events to the client's receiver, so that
-        its runs can tell all five; what the client records itself, it keeps itself.
+        its runs can tell all five; what the client records itself, it keeps itself. Where whoever
+        starts the stack names a receiver, all three report to that one.
         """
         environment = os.environ | {
             STATE_DIR_VARIABLE: str(self.state),
             "FLASK_SKIP_DOTENV": "1",  # our settings read `.env` themselves
         }
-        if service != self.client_service.name:
+        named = any(os.environ.get(variable) for variable in EXPORT_VARIABLES)
+        if service != self.client_service.name and not named:
             receiver = f"{self.client_service.url}/v1/traces"
             environment["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = receiver
             environment["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"] = "2"  # seconds, also of a stop
@@ -186,12 +190,14 @@ class LocalStack:
             settings[f"{service.name}_transport".upper()] = "plain-http"
         return settings
 
-    def _make_key_encryption_key(self) -> None:
-        """Make what the authorization server's private keys are encrypted with, once."""
-        key_file = self.state / "secrets" / "auth_server_key_encryption_key"
-        if not key_file.exists():
-            key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_whole(key_file, Fernet.generate_key().decode() + "\n")
+    def _make_secrets(self) -> None:
+        """Make, once, what private keys are encrypted with, and what starts a run over HTTP."""
+        folder = self.state / "secrets"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = {KEY_ENCRYPTION_KEY: Fernet.generate_key().decode(), CONTROL_TOKEN: new_secret()}
+        for name, secret in made.items():
+            if not (folder / name).exists():
+                write_whole(folder / name, secret + "\n")
 
     def _settings_text(self) -> str:
         """Return the settings file that every process of the stack reads."""

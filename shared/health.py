@@ -20,21 +20,26 @@ class NotReadyError(Exception):
 Check = Callable[[], None]
 
 
-def health_blueprint(checks: Mapping[str, Check]) -> Blueprint:
-    """Return the two health views: `/livez` (the process answers), `/readyz` (it can work).
+def health_blueprint(
+    checks: Mapping[str, Check], lives: Mapping[str, Check] | None = None
+) -> Blueprint:
+    """Return the two health views: `/livez` (no new start is needed), `/readyz` (it can work).
 
     A check returns where all is well and raises NotReadyError where not. `/readyz` answers 200
-    or 503 with the name of each check; the reason stands in the log alone.
+    or 503 with the name of each check; the reason stands in the log alone. ``lives`` are the
+    checks of `/livez`: only of what a new start mends, as that is what a platform then does.
     """
     health = Blueprint("health", __name__)
 
     @health.get(LIVE_PATH)
     def live() -> ResponseReturnValue:
-        return jsonify(status="live")
+        if all(_passes("live", name, check) for name, check in (lives or {}).items()):
+            return jsonify(status="live")
+        return jsonify(status="not live"), 503
 
     @health.get(READY_PATH)
     def ready() -> ResponseReturnValue:
-        results = {name: _passes(name, check) for name, check in checks.items()}
+        results = {name: _passes("ready", name, check) for name, check in checks.items()}
         if all(results.values()):
             return jsonify(status="ready", checks=results)
         return jsonify(status="not ready", checks=results), 503
@@ -42,10 +47,10 @@ def health_blueprint(checks: Mapping[str, Check]) -> Blueprint:
     return health
 
 
-def _passes(name: str, check: Check) -> bool:
+def _passes(what: str, name: str, check: Check) -> bool:
     try:
         check()
     except NotReadyError as reason:
-        log.warning("not ready: %s: %s", name, reason)
+        log.warning("not %s: %s: %s", what, name, reason)
         return False
     return True

@@ -44,9 +44,15 @@ class Metrics:
         """Return a new counter, whose label values have to be few and none a caller's invention."""
         return Counter(name, text, labels, registry=self._made)
 
-    def durations(self, name: str, text: str) -> Histogram:
-        """Return a new histogram of durations in seconds."""
-        return Histogram(name, text, buckets=DURATION_BUCKETS_SECONDS, registry=self._made)
+    def durations(
+        self,
+        name: str,
+        text: str,
+        labels: Sequence[str] = (),
+        buckets: Sequence[float] = DURATION_BUCKETS_SECONDS,
+    ) -> Histogram:
+        """Return a new histogram of durations in seconds; ``buckets`` are their upper ends."""
+        return Histogram(name, text, labels, buckets=buckets, registry=self._made)
 
     def read_when_asked(self, name: str, text: str, labels: Sequence[str], read: Reading) -> None:
         """Show a gauge whose values ``read`` returns whenever somebody asks.

@@ -24,10 +24,12 @@ def service_app(
     settings: ServiceSettings,
     provider: TracerProvider,
     checks: Mapping[str, Check],
+    lives: Mapping[str, Check] | None = None,
 ) -> Flask:
     """Return an application with tracing, health views, host check and security headers.
 
-    Its static folder is off; bodies over 64 KiB get 413.
+    ``checks`` and ``lives`` are those of `/readyz` and `/livez`. Its static folder is off; bodies
+    over 64 KiB get 413.
     """
     app = Flask(import_name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY_BYTES
@@ -42,7 +44,7 @@ def service_app(
     app.before_request(_refuse_leading_slashes)
     app.before_request(_host_check(settings))
     app.after_request(_security_headers)
-    app.register_blueprint(health_blueprint(checks))
+    app.register_blueprint(health_blueprint(checks, lives))
     return app
 
 

@@ -93,9 +93,19 @@ def checked_issuer(url: str) -> str:
     return checked_url(url)
 
 
+def checked_ca_file(file: Path) -> Path:
+    """Return ``file`` if it holds CA certificates; raise ValueError where it does not."""
+    try:
+        ssl.create_default_context(cafile=str(file))
+    except OSError as error:  # ssl's own errors are among them
+        raise ValueError("must be a file with CA certificates (PEM)") from error
+    return file
+
+
 BindAddress = Annotated[str, AfterValidator(checked_bind)]
 CheckedUrl = Annotated[str, AfterValidator(checked_url)]
 IssuerUrl = Annotated[str, AfterValidator(checked_issuer)]
+CaFile = Annotated[Path, AfterValidator(checked_ca_file)]
 
 
 def split_at_commas(value: object) -> object:
@@ -228,7 +238,7 @@ class VaultSettings(ServiceSettings):
     vault_secret_id: SecretStr | None = None
     """The secret id that goes with the role id."""
 
-    vault_ca_file: Path | None = None
+    vault_ca_file: CaFile | None = None
     """The CA certificates (PEM) that the server's own is checked against; none: the public ones."""
 
     @field_validator("vault_url")
@@ -266,16 +276,6 @@ class VaultSettings(ServiceSettings):
             raise ValueError(f"must be set where the vault is `{vault}`")
         file = secret_file(cls, str(info.field_name))
         raise ValueError(f"the vault `openbao` needs it: put it into the file {file}")
-
-    @field_validator("vault_ca_file")
-    @classmethod
-    def _holds_certificates(cls, file: Path | None) -> Path | None:
-        if file is not None:
-            try:
-                ssl.create_default_context(cafile=str(file))
-            except OSError as error:  # ssl's own errors are among them
-                raise ValueError("must be a file with CA certificates (PEM)") from error
-        return file
 
 
 class _WithoutSecrets(PydanticBaseSettingsSource):

@@ -1,21 +1,24 @@
 """Traces: the W3C `traceparent` travels with every request, so that one exchange has one id.
 
-The OpenTelemetry SDK always runs, so that trace ids exist. Spans leave the process only where
-the standard variable `OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`) names a receiver.
+The OpenTelemetry SDK always runs, so that trace ids exist, unless `OTEL_SDK_DISABLED` is `true`.
+Spans leave the process only where a standard variable asks for it: `OTEL_TRACES_EXPORTER=otlp`, or
+`OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`).
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from flask import Flask, Response, g, request
 from opentelemetry import context, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import Span, TracerProvider
+from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import SpanKind
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, SamplingResult
+from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
@@ -23,8 +26,11 @@ from requests.adapters import HTTPAdapter
 from shared.health import HEALTH_PATHS
 from shared.identifiers import TRACES_PATH
 
+log = logging.getLogger(__name__)
+
 WITHOUT_SPAN = HEALTH_PATHS | {TRACES_PATH}
 EXPORT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+PROTOCOL_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
 _propagator = TraceContextTextMapPropagator()
 
@@ -32,13 +38,54 @@ _propagator = TraceContextTextMapPropagator()
 def tracer_provider(service: str) -> TracerProvider:
     """Return a provider of tracers for ``service``, which exports where the environment says so.
 
-    Every span is recorded, whatever the caller's sampling flag is: a caller does not decide
-    whether our events exist. Call after gunicorn's fork: an exporter has a thread.
+    Every span is recorded, whatever the sampler or the caller's sampling flag says: neither decides
+    whether our events exist, only whether they are exported. Call after gunicorn's fork: an
+    exporter has a thread.
     """
-    provider = TracerProvider(resource=Resource({SERVICE_NAME: service}), sampler=ALWAYS_ON)
-    if any(os.environ.get(variable) for variable in EXPORT_VARIABLES):
+    provider = TracerProvider(resource=_resource(service))
+    chosen = provider.sampler if os.environ.get("OTEL_TRACES_SAMPLER") else ALWAYS_ON
+    provider.sampler = RecordedAnyway(chosen)
+    if _exports():
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
+
+
+class RecordedAnyway(Sampler):
+    """Records what ``chosen`` would drop, and marks it as not to be exported."""
+
+    def __init__(self, chosen: Sampler) -> None:
+        self._chosen = chosen
+
+    def should_sample(self, *arguments: Any, **keywords: Any) -> SamplingResult:
+        """Return what the sampler that was chosen says, at the least to record."""
+        result = self._chosen.should_sample(*arguments, **keywords)
+        if result.decision is Decision.DROP:
+            return SamplingResult(Decision.RECORD_ONLY, result.attributes, result.trace_state)
+        return result
+
+    def get_description(self) -> str:
+        """Return the name of the sampler that was chosen."""
+        return self._chosen.get_description()
+
+
+def _resource(service: str) -> Resource:
+    """Return what the environment says of this process; without a name there, ``service``."""
+    told = OTELResourceDetector().detect().attributes
+    return Resource.create({SERVICE_NAME: told.get(SERVICE_NAME) or service})
+
+
+def _exports() -> bool:
+    """Tell whether spans are to be exported; warn of what the environment asks for in vain."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    exporter = os.environ.get("OTEL_TRACES_EXPORTER", "").strip().lower()
+    if exporter not in {"", "none", "otlp"}:
+        log.warning("OTEL_TRACES_EXPORTER: only `otlp` and `none` are known; nothing is exported")
+    protocol = next(filter(None, map(os.environ.get, PROTOCOL_VARIABLES)), "http/protobuf")
+    if protocol != "http/protobuf":
+        log.warning("OTEL_EXPORTER_OTLP_PROTOCOL: spans are sent by http/protobuf all the same")
+    named = any(os.environ.get(variable) for variable in EXPORT_VARIABLES)
+    return exporter == "otlp" or (not exporter and named)
 
 
 def trace_requests(app: Flask, provider: TracerProvider) -> None:
@@ -79,7 +126,6 @@ def trace_requests(app: Flask, provider: TracerProvider) -> None:
 def span(provider: TracerProvider, name: str) -> Iterator[Span]:
     """Open a span that is not a request's: a run of a job, say."""
     with provider.get_tracer(__name__).start_as_current_span(name) as opened:
-        assert isinstance(opened, Span)
         yield opened
 
 

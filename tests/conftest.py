@@ -70,6 +70,8 @@ def started_by(nodeid: str) -> str:
             "test_the_audit_trail.py",
             "test_metrics.py",
             "test_a_payment.py",
+            "test_the_client_can_be_copied.py",
+            "test_a_disturbed_network.py",
         }
         return "a stack" if name in of_one_stack else "a fragile stack"
     if folder.endswith("tests/attacks"):
@@ -134,7 +136,9 @@ def stack(request: pytest.FixtureRequest) -> Stack:
 
 @pytest.fixture(scope="session")
 def stack_of_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    metrics = {"AUTH_SERVER_METRICS_BIND": f"127.0.0.1:{free_ports(1)[0]}"}
+    names = ("AUTH_SERVER_METRICS_BIND", "CLIENT_SERVICE_METRICS_BIND")
+    ports = zip(names, free_ports(len(names)), strict=True)
+    metrics = {name: f"127.0.0.1:{port}" for name, port in ports}
     running = local_stack(tmp_path_factory.mktemp("a stack"), **metrics)
     try:
         running.demo.up()

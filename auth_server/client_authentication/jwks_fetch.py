@@ -21,8 +21,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from auth_server.client_authentication.public_address import is_public
 from auth_server.signed_jwt import json_object
-from shared.origins import DEFAULT_PORTS
 
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 LARGEST_DOCUMENT_BYTES: Final = 64 * 1024
 LOOK_UPS_AT_ONCE: Final = 2
 

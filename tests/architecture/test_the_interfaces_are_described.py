@@ -11,11 +11,13 @@ from pydantic import SecretStr
 
 from auth_server.app import create_app as auth_server
 from auth_server.settings import AuthServerSettings
+from client_service.app import create_app as client_service
+from client_service.settings import ClientServiceSettings
 from resource_server.app import create_app as resource_server
 from resource_server.settings import ResourceServerSettings
 from tests.architecture.settings_tables import ROOT, SETTINGS, readme_of, with_table
 
-SERVICES = ["auth_server", "resource_server"]
+SERVICES = ["auth_server", "resource_server", "client_service"]
 NOT_OPERATIONS = {"parameters", "summary", "description"}
 
 
@@ -28,6 +30,9 @@ def application(service: str, folder: Path) -> Flask:
         ),
         "resource_server": lambda: resource_server(
             ResourceServerSettings(database_url=url, transport="plain-http")
+        ),
+        "client_service": lambda: client_service(
+            ClientServiceSettings(database_url=url, transport="plain-http", receive_traces=True)
         ),
     }
     return applications[service]()

@@ -158,6 +158,17 @@ class Surroundings:
         self.issuer.replies[TOKEN_PATH] = Reply(changed, status, headers or {})
 
     @property
+    def settings(self) -> dict[str, str]:
+        """What leads the client to these servers, with its credentials."""
+        return {
+            "CLIENT_SERVICE_TRANSPORT": "plain-http",
+            "CLIENT_SERVICE_ISSUER": self.issuer.url,
+            "CLIENT_SERVICE_API_URL": self.bank.url,
+            "CLIENT_SERVICE_ACCOUNT_PATH": ACCOUNT_PATH,
+            "CLIENT_SERVICE_VAULT_ENTRY": ODD_ENTRY,
+        }
+
+    @property
     def ports(self) -> list[int]:
         """Where the servers listen."""
         return [server.port for server in (self.issuer, self.bank, self.elsewhere)]
@@ -189,14 +200,7 @@ class ClientUnderTest:
 
     def run(self, around: Surroundings, **settings: str) -> Run:
         """Let the client reconcile once against the servers around it."""
-        usual = {
-            "CLIENT_SERVICE_TRANSPORT": "plain-http",
-            "CLIENT_SERVICE_ISSUER": around.issuer.url,
-            "CLIENT_SERVICE_API_URL": around.bank.url,
-            "CLIENT_SERVICE_ACCOUNT_PATH": ACCOUNT_PATH,
-            "CLIENT_SERVICE_VAULT_ENTRY": ODD_ENTRY,
-            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "",
-        }
+        usual = around.settings | {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ""}
         return self.run_once(around.ports, {**usual, **settings})
 
 

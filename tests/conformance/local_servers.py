@@ -10,11 +10,13 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
+from demo.container_secrets import CONTROL_TOKEN
 from demo.processes import ROOT, Service
 from shared.identifiers import ACCOUNT_PATH, SCOPE_READ, SCOPE_WRITE
 from shared.settings import STATE_DIR_VARIABLE
+from shared.vault import DirectoryVault
 from tests.conformance.bank_requests import read_with
-from tests.conformance.client_runs import ODD_CREDENTIALS, ODD_ENTRY, ClientUnderTest
+from tests.conformance.client_runs import ODD_CREDENTIALS, ODD_ENTRY, ClientUnderTest, Surroundings
 from tests.conformance.registration import authorization_server, do, registered_clients
 from tests.conformance.under_test import AuthorizationServerUnderTest, ResourceServerUnderTest
 from tests.stack.issuer import METADATA_PATH, OwnIssuer
@@ -123,8 +125,32 @@ def local_client_in(folder: Path) -> ClientUnderTest:
     return ClientUnderTest(lambda _ports, settings: stack.run_once(**settings))
 
 
-def _flask(environment: dict[str, str], *arguments: str) -> None:
-    command = [sys.executable, "-m", "flask", "--app", "resource_server.app", *arguments]
+@contextmanager
+def local_client_service(state: Path, around: Surroundings, control_token: str) -> Iterator[str]:
+    """Run our client service among the servers ``around``, on demand alone; give its URL."""
+    client = Service("client_service", free_ports(1)[0], state)
+    secret = state / "secrets" / CONTROL_TOKEN
+    secret.parent.mkdir(parents=True)
+    secret.write_text(control_token)
+    DirectoryVault(state / "vault").write(ODD_ENTRY, ODD_CREDENTIALS)
+    settings = around.settings | {
+        "CLIENT_SERVICE_BIND": f"127.0.0.1:{client.port}",
+        "CLIENT_SERVICE_RECONCILE_SCHEDULE": "never",
+        "CLIENT_SERVICE_PATIENCE_SECONDS": "0",
+        "CLIENT_SERVICE_RECEIVE_TRACES": "true",
+    }
+    environment = _environment(state, settings)
+    _flask(environment, "migrate", service="client_service")
+    try:
+        client.start(environment)
+        client.wait_until_ready()
+        yield client.url
+    finally:
+        client.stop()
+
+
+def _flask(environment: dict[str, str], *arguments: str, service: str = "resource_server") -> None:
+    command = [sys.executable, "-m", "flask", "--app", f"{service}.app", *arguments]
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=60)
 
 

@@ -16,7 +16,7 @@ import requests
 
 from shared.identifiers import ACCOUNT_PATH, TOKEN_PATH
 from tests.containers.conftest import Healed
-from tests.stack import RegisteredClient
+from tests.stack import RegisteredClient, start_run
 from tests.stack.fragile_containers import FragileContainers, seconds_until
 from tests.stack.local_stack import register_client
 
@@ -95,8 +95,7 @@ class Load:
             self.answers[route].append(Answer(answer.status_code, retry_after, took))
 
     def _start_a_run(self) -> requests.Response:
-        url = f"{self.fragile.stack.client_url}/runs"
-        answer = requests.post(url, timeout=TIMEOUT_SECONDS)
+        answer = start_run(self.fragile.stack, TIMEOUT_SECONDS)
         if answer.status_code == 202:
             self.acknowledged_runs.append(answer.json()["id"])
         return answer
@@ -167,11 +166,10 @@ def test_a_lock_that_nobody_gives_back_holds_a_run_up_for_seconds_alone(
 ) -> None:
     postgres = fragile.container("postgres")
     psql = ["psql", "--username=client_service", "--command"]
-    url = f"{fragile.stack.client_url}/runs"
     answers = []
 
     def is_held_up() -> bool:
-        answers.append(requests.post(url, timeout=TIMEOUT_SECONDS))
+        answers.append(start_run(fragile.stack, TIMEOUT_SECONDS))
         return answers[-1].status_code == 503
 
     postgres.exec_run([*psql, HOLD_THE_JOB], detach=True)

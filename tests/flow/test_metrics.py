@@ -1,4 +1,4 @@
-"""The authorization server's metrics, added up over the worker processes of a real gunicorn."""
+"""Metrics as a real gunicorn shows them: the authorization server's, added up, and the client's."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from demo.processes import Service
-from tests.stack import RegisteredClient
+from tests.stack import RegisteredClient, start_run
 from tests.stack.local_stack import LocalStack, register_client
 
 TIMEOUT_SECONDS = 10
@@ -99,3 +99,28 @@ def test_the_public_port_shows_no_metrics(stack_of_processes: LocalStack) -> Non
     answer = requests.get(f"{stack_of_processes.auth_url}/metrics", timeout=TIMEOUT_SECONDS)
 
     assert (answer.status_code, answer.json()["error"]) == (404, "not_found")
+
+
+def test_a_run_over_http_is_in_the_clients_metrics(stack_of_processes: LocalStack) -> None:
+    before = runs_that_succeeded(stack_of_processes)
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while start_run(stack_of_processes).status_code != 202:  # one of the schedule is under way
+        assert time.monotonic() < deadline
+
+    while runs_that_succeeded(stack_of_processes) <= before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    shown = requests.get(stack_of_processes.client_metrics_url, timeout=TIMEOUT_SECONDS).text
+    assert 'client_service_last_success_timestamp_seconds{job="reconcile"}' in shown
+    assert "client_service_token_age_seconds " in shown
+
+
+def runs_that_succeeded(stack: LocalStack) -> float:
+    text = requests.get(stack.client_metrics_url, timeout=TIMEOUT_SECONDS).text
+    return sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "client_service_runs_total" and sample.labels["outcome"] == "succeeded"
+    )

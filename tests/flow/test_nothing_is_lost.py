@@ -11,6 +11,7 @@ import requests
 from demo.processes import DemoError
 from shared.arrows import Arrow
 from shared.identifiers import DEMO_CLIENT
+from tests.stack import start_run
 from tests.stack.local_stack import LocalStack, local_stack, register_client
 
 TIMEOUT_SECONDS = 15
@@ -37,7 +38,7 @@ def test_a_run_that_a_kill_cut_off_is_recorded_as_interrupted(own_stack: LocalSt
     bank, client = own_stack.demo.resource_server, own_stack.demo.client_service
     bank_processes = os.getpgid(int(bank.pid_file.read_text()))
     os.killpg(bank_processes, signal.SIGSTOP)  # so that the run is still under way
-    requests.post(f"{client.url}/runs", timeout=TIMEOUT_SECONDS)  # 409 where a tick was faster
+    start_run(own_stack)  # 409 where a tick was faster
     runs = requests.get(f"{client.url}/runs", timeout=TIMEOUT_SECONDS).json()["runs"]
     under_way = [run["id"] for run in runs if run["status"] == "running"]
     os.killpg(os.getpgid(int(client.pid_file.read_text())), signal.SIGKILL)

@@ -12,7 +12,7 @@ import requests
 from demo.narration import missing, narrate
 from shared.arrows import Arrow
 from shared.identifiers import DEMO_CLIENT
-from tests.stack import Stack
+from tests.stack import Stack, start_run
 from tests.stack.local_stack import LocalStack, register_client
 
 TIMEOUT_SECONDS = 10
@@ -136,7 +136,7 @@ def test_without_the_bank_arrow_4_and_5_are_missing_and_the_failure_is_told(
 
 
 def test_a_run_can_be_started_over_http_and_tells_its_arrows(stack: Stack) -> None:
-    started = requests.post(f"{stack.client_url}/runs", timeout=TIMEOUT_SECONDS)
+    started = start_run(stack)
     assert started.status_code == 202
 
     location = urljoin(f"{stack.client_url}/runs", started.headers["Location"])

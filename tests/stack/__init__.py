@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from subprocess import CompletedProcess
 from typing import Any, Protocol
 
+import requests
+
 from demo.event_log import ArrowEvent, arrows_passed
 from shared.arrows import Arrow
 
@@ -41,6 +43,12 @@ class RegisteredClient:
     client_secret: str
 
 
+def start_run(stack: "Stack", seconds: float = 15) -> requests.Response:
+    """Ask the running client service for a run; return what it answers within ``seconds``."""
+    form = {"control_token": stack.control_token}
+    return requests.post(f"{stack.client_url}/runs", form, timeout=seconds)
+
+
 class Stack(Protocol):
     """What a stack offers to the flow and conformance tests: local processes or containers."""
 
@@ -62,6 +70,11 @@ class Stack(Protocol):
     @property
     def client_url(self) -> str:
         """Base URL of the client service."""
+        ...
+
+    @property
+    def control_token(self) -> str:
+        """What `POST /runs` of the client service asks for."""
         ...
 
     def run_once(self, **settings: str) -> Run:

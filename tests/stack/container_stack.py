@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from testcontainers.compose import DockerCompose
 
-from demo.container_secrets import MARK, make_secrets
+from demo.container_secrets import CONTROL_TOKEN, MARK, make_secrets
 from demo.container_stack import ContainerStack as DemoStack
 from demo.local_stack import Ports
 from demo.processes import ROOT
@@ -62,6 +62,11 @@ class ContainerStack:
     def client_url(self) -> str:
         """Base URL of the client service."""
         return self.demo.client_service.url
+
+    @property
+    def control_token(self) -> str:
+        """What `POST /runs` of the client service asks for."""
+        return (self.demo.secrets_folder / CONTROL_TOKEN).read_text().strip()
 
     def run_once(self, **settings: str) -> Run:
         """Run the client's job once, in a process of its own, with these settings changed."""

@@ -11,6 +11,7 @@ import requests
 from docker.models.containers import Container
 from docker.models.networks import Network
 
+from tests.stack import start_run
 from tests.stack.container_stack import ContainerStack
 
 PROJECT = "com.docker.compose.project"
@@ -127,23 +128,22 @@ class FragileContainers:
 
     def client_is_ready(self) -> bool:
         """Tell whether the client service can work without anything that it remembers."""
-        return self._ask_client("GET", "/readyz").status_code == 200
+        return self._ask_client("/readyz").status_code == 200
 
     def _begun_run(self) -> str | None:
-        answer = self._ask_client("POST", "/runs")
+        answer = start_run(self.stack, LONGEST_ANSWER_SECONDS)
         return str(answer.json()["id"]) if answer.status_code == 202 else None
 
     def _ended_run(self, run_id: str) -> dict[str, Any] | None:
-        answer = self._ask_client("GET", f"/runs/{run_id}")
+        answer = self._ask_client(f"/runs/{run_id}")
         run: dict[str, Any] = answer.json()
         return run if answer.status_code == 200 and run["status"] != "running" else None
 
     def _tokens_issued(self) -> int:
         return self.stack.demo.compose.logs("auth-server").count('"ISSUE_TOKEN"')
 
-    def _ask_client(self, method: str, path: str) -> requests.Response:
-        url = self.stack.client_url + path
-        return requests.request(method, url, timeout=LONGEST_ANSWER_SECONDS)
+    def _ask_client(self, path: str) -> requests.Response:
+        return requests.get(self.stack.client_url + path, timeout=LONGEST_ANSWER_SECONDS)
 
     def _networks(self) -> list[Network]:
         label = {"label": f"{PROJECT}={self.stack.demo.project}"}

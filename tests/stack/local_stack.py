@@ -9,6 +9,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+from demo.container_secrets import CONTROL_TOKEN
 from demo.local_stack import LocalStack as DemoStack
 from demo.local_stack import Ports
 from shared.vault import DirectoryVault
@@ -45,6 +46,16 @@ class LocalStack:
     def metrics_url(self) -> str:
         """Where the authorization server shows its metrics, if the stack was told an address."""
         return f"http://{self.demo.more_settings['AUTH_SERVER_METRICS_BIND']}/metrics"
+
+    @property
+    def client_metrics_url(self) -> str:
+        """Where the client service shows its own, if the stack was told an address."""
+        return f"http://{self.demo.more_settings['CLIENT_SERVICE_METRICS_BIND']}/metrics"
+
+    @property
+    def control_token(self) -> str:
+        """What `POST /runs` of the client service asks for."""
+        return (self.demo.state / "secrets" / CONTROL_TOKEN).read_text().strip()
 
     def run_once(self, **settings: str) -> Run:
         """Run the client's job once, in a process of its own, with these settings changed."""

@@ -49,6 +49,18 @@ class PostgresServer:
         finally:
             self._do(f"DROP DATABASE {name} WITH (FORCE)")
 
+    @contextmanager
+    def away(self, database: PostgresDatabase) -> Iterator[None]:
+        """Cut off whoever uses ``database``, and let nobody in while the block runs."""
+        name = database.url.rpartition("/")[2]
+        self._do(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        try:
+            of_it = f"FROM pg_stat_activity WHERE datname = '{name}'"
+            self._do("SELECT pg_terminate_backend(pid) " + of_it)
+            yield
+        finally:
+            self._do(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+
     def wait(self, log: Callable[[], str]) -> None:
         """Return when it can be asked: while it prepares its data it listens on no port."""
         end = time.monotonic() + READY_SECONDS

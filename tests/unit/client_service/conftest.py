@@ -10,11 +10,13 @@ from flask import Flask
 from client_service.app import MIGRATIONS, ClientService, create_app
 from client_service.settings import ClientServiceSettings
 from client_service.token_messages import ClientCredentials
+from client_service.token_retries import Retries
 from client_service.token_source import TokenSource
 from shared.database import Database, migrate
 from shared.vault import DirectoryVault
 from tests.stack.loopback import Asked, LoopbackServer, Reply
 
+CONTROL_TOKEN = "a-control-token-of-the-tests-0123456789"
 ENTRIES = [1000, -250, 40, -40, 500]
 
 
@@ -78,10 +80,9 @@ def session() -> Iterator[requests.Session]:
 
 
 @pytest.fixture
-def tokens(
-    server: LoopbackServer, session: requests.Session, clock: Clock
-) -> Callable[..., TokenSource]:
+def tokens(server: LoopbackServer, clock: Clock) -> Iterator[Callable[..., TokenSource]]:
     """Make token sources of ``server``; keywords are fields of the source."""
+    session = requests.Session()
 
     def make(**changes: Any) -> TokenSource:
         fields: dict[str, Any] = {
@@ -91,10 +92,12 @@ def tokens(
             "session": session,
             "now": clock,
             "renewal_share": lambda: 0.8,
+            "retries": Retries(0),
         }
         return TokenSource(**{**fields, **changes})
 
-    return make
+    with session:
+        yield make
 
 
 @pytest.fixture(scope="session")
@@ -135,6 +138,8 @@ def make_app(
             "vault_directory": tmp_path / "vault",
             "issuer": server.url,
             "api_url": server.url,
+            "control_token": CONTROL_TOKEN,
+            "token_retry_seconds": 0,
             "wait_seconds": 0,
             "patience_seconds": 0,
         }

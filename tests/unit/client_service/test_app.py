@@ -38,11 +38,30 @@ def test_it_is_not_ready_without_credentials(app: Flask, vault: DirectoryVault) 
     assert answer.get_json()["checks"] == {"database": True, "vault": False}
 
 
+def test_it_lives_while_its_schedulers_do(app: Flask, service: ClientService) -> None:
+    client = app.test_client()
+    before = client.get("/livez").status_code
+    service.start()
+    running = client.get("/livez").status_code
+    for scheduler in service.schedulers:
+        scheduler.stop(10)
+        scheduler._stopped.clear()  # as if it had ended by itself
+
+    assert (before, running, client.get("/livez").status_code) == (200, 200, 503)
+
+
+def test_a_service_that_stops_lives_on(app: Flask, service: ClientService) -> None:
+    service.start()
+    service.stop()
+
+    assert app.test_client().get("/livez").status_code == 200
+
+
 def test_a_token_url_that_is_set_skips_discovery(
     make_app: Callable[..., Flask], server: LoopbackServer
 ) -> None:
     service: ClientService = make_app(token_url=server.url + "/token").extensions["client_service"]
-    lease = service.schedule.take_now(Trigger.COMMAND)
+    lease = service.schedules["reconcile"].take_now(Trigger.COMMAND)
     assert lease is not None
 
     service.worker.work(lease)
@@ -62,7 +81,7 @@ def test_scope_resource_method_and_path_are_settings(
         "vault_entry": "bank-reconciler",
     }
     service: ClientService = make_app(**settings).extensions["client_service"]
-    lease = service.schedule.take_now(Trigger.COMMAND)
+    lease = service.schedules["reconcile"].take_now(Trigger.COMMAND)
     assert lease is not None
 
     service.worker.work(lease)
@@ -80,8 +99,8 @@ def test_scope_resource_method_and_path_are_settings(
 
 @pytest.mark.parametrize(
     ("settings", "starts"),
-    [({}, True), ({"scheduler": False}, False), ({"interval_seconds": 0}, False)],
-    ids=["default", "scheduler=false", "interval 0"],
+    [({}, True), ({"scheduler": False}, False), ({"reconcile_schedule": "never"}, False)],
+    ids=["default", "scheduler=false", "never"],
 )
 def test_the_scheduler_starts_unless_it_is_switched_off(
     make_app: Callable[..., Flask], settings: dict[str, Any], starts: bool
@@ -89,11 +108,11 @@ def test_the_scheduler_starts_unless_it_is_switched_off(
     service: ClientService = make_app(**settings).extensions["client_service"]
 
     service.start()
-    running = service.scheduler._thread.is_alive()
+    running = [scheduler._thread.is_alive() for scheduler in service.schedulers]
     service.stop()
 
-    assert running is starts
-    assert not service.scheduler._thread.is_alive()
+    assert any(running) is starts
+    assert not any(scheduler._thread.is_alive() for scheduler in service.schedulers)
 
 
 def test_an_early_renewal_is_a_trace_of_its_own(service: ClientService) -> None:
@@ -127,7 +146,7 @@ def test_gunicorn_loads_an_application_whose_scheduler_runs(
         root.handlers[:], root.level = handlers, level
 
     service = loaded["service"]
-    assert service.scheduler._thread.is_alive()
+    assert [one._thread.is_alive() for one in service.schedulers] == [True]
     service.stop()
     assert service.stop in at_exit
     service.database.engine.dispose()

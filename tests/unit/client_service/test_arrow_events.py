@@ -52,7 +52,7 @@ def provider(database: Database) -> TracerProvider:
 
 
 def test_the_arrows_of_a_run_are_told_in_their_order(service: ClientService) -> None:
-    lease = service.schedule.take_now(Trigger.COMMAND)
+    lease = service.schedules["reconcile"].take_now(Trigger.COMMAND)
     assert lease is not None
     service.worker.work(lease)
     run = find_run(service.database, lease.run_id)

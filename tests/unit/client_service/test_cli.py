@@ -1,5 +1,7 @@
 import json
 import logging
+import os
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -8,8 +10,9 @@ from flask import Flask
 from sqlalchemy import text
 
 from client_service.app import ClientService
-from client_service.runs import Trigger
-from tests.stack.loopback import LoopbackServer, Reply
+from client_service.runs import Trigger, latest_runs
+from tests.stack.loopback import Asked, LoopbackServer, Reply
+from tests.unit.client_service.conftest import CONTROL_TOKEN, transactions
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +66,7 @@ def test_a_difference_is_told(app: Flask, server: LoopbackServer) -> None:
 
 
 def test_a_run_under_way_elsewhere_is_said(app: Flask, service: ClientService) -> None:
-    service.schedule.take_now(Trigger.REQUEST)
+    service.schedules["reconcile"].take_now(Trigger.REQUEST)
 
     result = run_once(app)
 
@@ -72,7 +75,7 @@ def test_a_run_under_way_elsewhere_is_said(app: Flask, service: ClientService) -
 
 
 def test_a_run_under_way_elsewhere_is_waited_for(service: ClientService) -> None:
-    service.schedule.take_now(Trigger.REQUEST)
+    service.schedules["reconcile"].take_now(Trigger.REQUEST)
     pauses: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -81,7 +84,7 @@ def test_a_run_under_way_elsewhere_is_waited_for(service: ClientService) -> None
             with service.database.writing() as session:
                 session.execute(text("UPDATE job SET lease_end = 1"))
 
-    lease = service.schedule.take_soon(Trigger.COMMAND, 30, sleep)
+    lease = service.schedules["reconcile"].take_soon(Trigger.COMMAND, 30, sleep)
 
     assert lease is not None
     assert lease.fence == 2
@@ -119,7 +122,7 @@ def test_a_database_that_goes_away_during_the_run_is_said_in_a_line(
 def test_a_bug_fails_the_run_and_stands_in_the_log(
     app: Flask, service: ClientService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service.worker, "_bank", None)
+    monkeypatch.setattr(service.worker, "_jobs", {"reconcile": None})
 
     result = run_once(app)
 
@@ -148,3 +151,87 @@ def test_without_a_token_the_command_says_why(app: Flask, server: LoopbackServer
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert "Error: 401 invalid_client" in result.stderr
+
+
+def test_a_dry_run_tells_what_a_run_would_and_stores_nothing(
+    app: Flask, service: ClientService
+) -> None:
+    result = run_once(app, "--dry-run", "--json")
+
+    run = json.loads(result.stdout)
+    assert (run["id"], run["status"], run["result"]["sum"]) == (None, "succeeded", 1250)
+    assert list(latest_runs(service.database)) == []
+    assert service.schedules["reconcile"].state() is None
+
+
+def test_a_dry_run_begins_at_the_cursor_and_leaves_it(app: Flask, service: ClientService) -> None:
+    run_once(app)
+    before = service.schedules["reconcile"].state()
+
+    result = run_once(app, "reconcile", "--dry-run")
+
+    after = service.schedules["reconcile"].state()
+    assert result.stdout == (
+        "dry run of reconcile succeeded: account acc-1 is balanced; 0 transactions read, "
+        "balance 1250 EUR (minor units)\n"
+    )
+    assert before is not None
+    assert after is not None
+    assert (after.fence, after.cursor) == (before.fence, before.cursor)
+
+
+def test_a_dry_run_needs_no_lease(app: Flask, service: ClientService) -> None:
+    service.schedules["reconcile"].take_now(Trigger.REQUEST)
+
+    assert run_once(app, "--dry-run").exit_code == 0
+
+
+def test_a_dry_run_that_fails_says_so(
+    app: Flask, server: LoopbackServer, service: ClientService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.reply("/token", Reply(401, {"error": "invalid_client", "error_description": "no"}))
+    refused = run_once(app, "--dry-run")
+    monkeypatch.setattr(service.worker, "_jobs", {"reconcile": None})
+    broken = run_once(app, "--dry-run")
+
+    assert [refused.exit_code, broken.exit_code] == [1, 1]
+    assert refused.stdout == "dry run of reconcile failed: 401 invalid_client (no)\n"
+    assert broken.stdout == "dry run of reconcile failed: internal_error (AttributeError)\n"
+
+
+def test_a_job_that_does_not_exist_is_said(app: Flask) -> None:
+    result = run_once(app, "no-job")
+
+    assert result.exit_code == 2
+    assert "'no-job' is not 'reconcile'" in result.stderr
+
+
+def test_a_command_that_is_told_to_stop_ends_after_the_page_in_hand(
+    app: Flask, server: LoopbackServer, service: ClientService
+) -> None:
+    def stop(asked: Asked) -> Reply:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return transactions(asked)
+
+    server.reply("/transactions", stop)
+    before = signal.getsignal(signal.SIGTERM)
+
+    result = run_once(app)
+
+    assert result.exit_code == 1
+    assert result.stdout.endswith("interrupted: interrupted (its process was stopped)\n")
+    assert server.paths().count("/transactions") == 1
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_the_control_token_is_printed_and_nothing_else(app: Flask) -> None:
+    result = app.test_cli_runner().invoke(args=["control-token"])
+
+    assert (result.exit_code, result.output) == (0, CONTROL_TOKEN + "\n")
+
+
+def test_a_control_token_that_is_not_set_is_said(make_app: Callable[..., Flask]) -> None:
+    result = make_app(control_token=None).test_cli_runner().invoke(args=["control-token"])
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "Error: no control token is set" in result.stderr

@@ -7,7 +7,7 @@ import requests
 
 from client_service.bank_answers import BankError
 from client_service.bank_client import BankClient
-from client_service.reconciliation import Cursor, reconcile
+from client_service.reconciliation import Cursor, Reconciliation, reconcile
 from client_service.token_source import TokenSource
 from tests.stack.loopback import LoopbackServer, Reply
 
@@ -144,3 +144,17 @@ def test_each_request_is_a_step(bank: BankClient) -> None:
     reconcile(bank, Cursor(), step=step)
 
     assert steps == ["read account"] + ["read transactions"] * 3
+
+
+def test_a_difference_is_reported_and_the_cursor_stays() -> None:
+    began = Cursor("http://bank#acc-1", 3, 70)
+
+    report = Reconciliation("acc-1", "EUR", 77, 5, 70, 2, began).report()
+
+    assert (report.is_well, report.result["balanced"], report.result["difference"]) == (
+        False,
+        False,
+        7,
+    )
+    assert report.sentence.startswith("account acc-1 is off by 7; 2 transactions read")
+    assert Cursor.of(report.cursor) == began

@@ -2,6 +2,7 @@ import hashlib
 import re
 from base64 import b64encode
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -12,7 +13,10 @@ from client_service.app import ClientService
 from client_service.runs import Trigger, find_run
 from client_service.schedule import Lease
 from tests.stack.loopback import LoopbackServer, Reply
+from tests.unit.client_service.conftest import CONTROL_TOKEN
 
+FORM = {"control_token": CONTROL_TOKEN}
+PAGE = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 NO_RUN = "00000000-0000-4000-8000-000000000000"
 
 
@@ -22,7 +26,7 @@ def client(app: Flask) -> FlaskClient:
 
 
 def taken(service: ClientService) -> Lease:
-    lease = service.schedule.take_now(Trigger.COMMAND)
+    lease = service.schedules["reconcile"].take_now(Trigger.COMMAND)
     assert lease is not None
     return lease
 
@@ -44,8 +48,9 @@ def test_the_page_shows_a_balanced_run(client: FlaskClient, service: ClientServi
 
     page = client.get("/").text
 
-    assert re.findall(r'<td class="number">(.*?)</td>', page) == ["5", "1250", "1250 EUR"]
-    assert "<td>balanced</td>" in page
+    told = "account acc-1 is balanced; 5 transactions read, balance 1250 EUR (minor units)"
+    assert f"<td>{told}</td>" in page
+    assert "<td>reconcile</td>" in page
 
 
 def test_the_page_shows_a_difference(
@@ -55,7 +60,7 @@ def test_the_page_shows_a_difference(
     server.reply("/account", Reply(document={**members, "transactions": "/t"}))
     service.worker.work(taken(service))
 
-    assert '<span class="unbalanced">difference 7</span>' in client.get("/").text
+    assert '<td class="unbalanced">account a is off by 7; ' in client.get("/").text
 
 
 def test_the_page_shows_the_error_of_a_failed_run_as_text(
@@ -116,7 +121,7 @@ def test_without_its_database_it_answers_503(
 ) -> None:
     take_the_database_away(service)
 
-    answer = client.open(path, method=method)
+    answer = client.open(path, method=method, data=FORM if method == "POST" else None)
 
     assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
     assert answer.headers["Retry-After"] == "2"
@@ -178,7 +183,7 @@ def test_a_method_that_is_not_there_is_a_405_with_those_that_are(client: FlaskCl
 def test_a_run_that_is_started_is_found_at_its_location(
     client: FlaskClient, service: ClientService
 ) -> None:
-    answer = client.post("/runs")
+    answer = client.post("/runs", data=FORM)
     run_id = answer.get_json()["id"]
     assert service.worker._in_background is not None
     service.worker._in_background.join(10)
@@ -194,7 +199,7 @@ def test_a_second_run_beside_one_under_way_is_a_conflict(
 ) -> None:
     taken(service)
 
-    answer = client.post("/runs")
+    answer = client.post("/runs", data=FORM)
 
     assert (answer.status_code, answer.mimetype) == (409, "application/problem+json")
 
@@ -216,7 +221,7 @@ def test_a_second_run_beside_one_under_way_is_a_conflict(
 def test_a_page_of_another_origin_starts_no_run(
     client: FlaskClient, headers: dict[str, str]
 ) -> None:
-    answer = client.post("/runs", headers=headers)
+    answer = client.post("/runs", data=FORM, headers=headers)
 
     assert answer.status_code == 403
     assert client.get("/runs").get_json()["runs"] == []
@@ -230,7 +235,100 @@ def test_a_page_of_another_origin_starts_no_run(
 def test_a_program_and_a_page_of_our_own_start_a_run(
     client: FlaskClient, headers: dict[str, str]
 ) -> None:
-    assert client.post("/runs", headers=headers).status_code == 202
+    assert client.post("/runs", data=FORM, headers=headers).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "request_parts",
+    [
+        {},
+        {"data": {"control_token": ""}},
+        {"data": {"control_token": CONTROL_TOKEN[:-1]}},
+        {"data": {"control_token": "ü" * 40}},
+        {"data": b"control_token=%ff%00"},
+        {"data": {"token": CONTROL_TOKEN}},
+        {"query_string": {"control_token": CONTROL_TOKEN}},
+        {"json": {"control_token": CONTROL_TOKEN}},
+        {"data": {"control_token": CONTROL_TOKEN}, "content_type": "multipart/form-data"},
+        {"data": {"control_token": CONTROL_TOKEN} | {str(n): "x" for n in range(30)}},
+        {"headers": {"Authorization": f"Bearer {CONTROL_TOKEN}"}},
+        {"headers": {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"}},
+    ],
+    ids=[
+        "nothing",
+        "empty",
+        "cut",
+        "no ASCII",
+        "no UTF-8",
+        "another field",
+        "query",
+        "JSON",
+        "multipart",
+        "many fields",
+        "header",
+        "a page of its own without it",
+    ],
+)
+def test_without_the_control_token_in_the_form_no_run_starts(
+    client: FlaskClient, request_parts: dict[str, Any]
+) -> None:
+    answer = client.post("/runs", **request_parts)
+
+    assert (answer.status_code, answer.mimetype) == (403, "application/problem+json")
+    assert client.get("/runs").get_json()["runs"] == []
+
+
+def test_white_space_around_the_control_token_does_not_matter(client: FlaskClient) -> None:
+    answer = client.post("/runs", data={"control_token": f" {CONTROL_TOKEN}\n"})
+
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize("form", [{}, {"control_token": ""}, {"control_token": "None"}])
+def test_where_no_control_token_is_set_nobody_starts_a_run(
+    make_app: Callable[..., Flask], form: dict[str, str]
+) -> None:
+    client = make_app(control_token=None).test_client()
+
+    answer = client.post("/runs", data=form)
+
+    assert answer.status_code == 403
+    assert "no control token is set" in answer.get_json()["detail"]
+    assert "<form" not in client.get("/").text
+
+
+def test_a_name_that_a_rebound_dns_leads_here_starts_no_run(client: FlaskClient) -> None:
+    headers = {"Host": "rebound.example", "Origin": "http://rebound.example"}
+
+    answer = client.post("/runs", data=FORM, headers=headers | {"Sec-Fetch-Site": "same-origin"})
+
+    assert answer.status_code == 400
+    assert client.get("/runs").get_json()["runs"] == []
+
+
+def test_the_pages_form_leads_back_to_the_page(client: FlaskClient) -> None:
+    page = client.get("/").text
+    field, action = re.findall(r'name="(\w+)"', page)[-1], re.findall(r'action="(.*?)"', page)
+
+    answer = client.post(action[0], data={field: CONTROL_TOKEN}, headers=PAGE)
+
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+    assert len(client.get("/runs").get_json()["runs"]) == 1
+
+
+def test_the_page_does_not_hold_the_control_token(client: FlaskClient) -> None:
+    refused = client.post("/runs", data={"control_token": CONTROL_TOKEN[1:]}, headers=PAGE)
+
+    assert (refused.status_code, refused.mimetype) == (403, "text/html")
+    assert "No run was started: the form&#39;s control_token" in refused.text
+    assert CONTROL_TOKEN[1:] not in refused.text + client.get("/").text
+
+
+def test_a_browser_sends_the_pages_form_with_its_origin(client: FlaskClient) -> None:
+    answer = client.get("/")
+
+    assert answer.headers["Referrer-Policy"] == "same-origin"
+    assert "form-action 'self'" in answer.headers["Content-Security-Policy"]
 
 
 def test_a_bug_is_answered_without_a_trace(

@@ -6,20 +6,28 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, text, update
+from sqlalchemy.orm import Session
 
-from client_service.models import Job, Run
-from client_service.reconciliation import Cursor, Reconciliation
+from client_service.lease_keeper import LeaseKeeper
+from client_service.models import ArrowEvent, Job, Run
 from client_service.runs import Outcome, RunStatus, Trigger
-from client_service.schedule import RETRY_SECONDS, Lease, LeaseLostError, Schedule, Scheduler
+from client_service.schedule import (
+    LONGEST_PAUSE_SECONDS,
+    RETRY_SECONDS,
+    Lease,
+    LeaseLostError,
+    Schedule,
+)
+from client_service.scheduler import Scheduler
+from client_service.task import Report
+from client_service.ticks import Cron, Interval, Missed
 from shared.database import Database
 
-JOB = "reconciliation"
+JOB = "reconcile"
 MINUTE = 60
 START = 6_000_000
-SUCCEEDED = Outcome(
-    RunStatus.SUCCEEDED,
-    Reconciliation("acc-1", "EUR", 70, 3, 70, 3, Cursor("http://bank#acc-1", 3, 70)),
-)
+CURSOR = {"page": 3}
+SUCCEEDED = Outcome(RunStatus.SUCCEEDED, Report({"read": 70}, "70 were read", cursor=CURSOR))
 FAILED = Outcome(RunStatus.FAILED, error="401 invalid_client", detail="no")
 
 Replica = Callable[[], Schedule]
@@ -34,7 +42,7 @@ def wall(clock: Any) -> Any:
 @pytest.fixture
 def replica(database: Database, wall: Any) -> Replica:
     """Make replicas of the worker: each with an owner of its own, on one database."""
-    return lambda: Schedule(database, JOB, interval_seconds=MINUTE, lease_seconds=10, now=wall)
+    return lambda: Schedule(database, JOB, ticks=Interval(MINUTE), lease_seconds=10, now=wall)
 
 
 @pytest.fixture
@@ -50,6 +58,16 @@ def let_the_lease_end(database: Database) -> None:
 def run_of(database: Database, lease: Lease) -> Run:
     with database.reading() as session:
         return session.get_one(Run, lease.run_id)
+
+
+def arrow_event(name: str) -> ArrowEvent:
+    """Stand for what a job writes of its own."""
+    return ArrowEvent(trace_id="t", span_id="s", time="now", name=name, service="s", fields={})
+
+
+def names_of_events(database: Database) -> list[str]:
+    with database.reading() as session:
+        return list(session.scalars(select(ArrowEvent.name)))
 
 
 def job_in(database: Database) -> Job:
@@ -119,10 +137,10 @@ def test_the_result_and_the_cursor_are_committed_together(
     schedule.finish(lease, SUCCEEDED)
 
     run = run_of(database, lease)
-    assert (run.status, run.ended, run.transactions_read) == ("succeeded", START + 2, 3)
-    assert (run.entry_sum, run.balance, run.as_of) == (70, 70, 3)
+    assert (run.status, run.ended) == ("succeeded", START + 2)
+    assert (run.result, run.detail) == ({"read": 70}, "70 were read")
     wall.time += MINUTE
-    assert taken(schedule.take_tick()).cursor == Cursor("http://bank#acc-1", 3, 70)
+    assert taken(schedule.take_tick()).cursor == CURSOR
 
 
 def test_a_failed_run_completes_its_tick_and_keeps_the_cursor(
@@ -137,7 +155,7 @@ def test_a_failed_run_completes_its_tick_and_keeps_the_cursor(
     run = run_of(database, lease)
     assert (run.status, run.error, run.detail) == ("failed", "401 invalid_client", "no")
     assert schedule.take_tick() is None
-    assert job_in(database).cursor_sequence == 3
+    assert job_in(database).cursor == CURSOR
 
 
 def test_missed_ticks_are_merged_into_the_next_and_recorded(
@@ -212,7 +230,120 @@ def test_what_a_worker_did_past_its_lease_is_not_committed(
         schedule.finish(late, SUCCEEDED)
 
     assert run_of(database, late).status == "interrupted"
-    assert job_in(database).cursor_sequence == 0
+    assert job_in(database).cursor is None
+
+
+def test_a_cursor_is_saved_on_the_way_together_with_what_the_job_writes(
+    database: Database, schedule: Schedule, replica: Replica
+) -> None:
+    lease = taken(schedule.take_tick())
+
+    schedule.save(lease, CURSOR, lambda session: session.add(arrow_event("page 3")))
+    let_the_lease_end(database)
+
+    assert taken(replica().take_tick()).cursor == CURSOR
+    assert names_of_events(database) == ["page 3"]
+
+
+def test_a_worker_past_its_lease_saves_neither_cursor_nor_anything_else(
+    database: Database, schedule: Schedule, replica: Replica
+) -> None:
+    late = taken(schedule.take_tick())
+    let_the_lease_end(database)
+    taken(replica().take_tick())
+
+    with pytest.raises(LeaseLostError):
+        schedule.save(late, CURSOR, lambda session: session.add(arrow_event("page 3")))
+
+    assert job_in(database).cursor is None
+    assert names_of_events(database) == []
+
+
+def test_what_cannot_be_written_keeps_the_cursor_where_it_was(
+    database: Database, schedule: Schedule
+) -> None:
+    lease = taken(schedule.take_tick())
+
+    def fail(_session: Session) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        schedule.save(lease, CURSOR, fail)
+
+    assert job_in(database).cursor is None
+
+
+def test_a_run_ends_once(database: Database, schedule: Schedule) -> None:
+    lease = taken(schedule.take_tick())
+    schedule.finish(lease, SUCCEEDED)
+
+    with pytest.raises(LeaseLostError):
+        schedule.finish(lease, FAILED)
+
+    assert run_of(database, lease).status == "succeeded"
+
+
+def test_the_last_success_is_remembered_past_a_failure(
+    database: Database, schedule: Schedule, wall: Any
+) -> None:
+    schedule.finish(taken(schedule.take_tick()), SUCCEEDED)
+    wall.time += MINUTE
+    schedule.finish(taken(schedule.take_tick()), FAILED)
+
+    assert job_in(database).last_success == START
+
+
+def test_a_tick_that_another_completed_since_it_was_counted_from_is_not_taken(
+    database: Database, schedule: Schedule, replica: Replica, wall: Any
+) -> None:
+    schedule.finish(taken(schedule.take_tick()), SUCCEEDED)
+    wall.time += 3 * MINUTE
+    other = replica()
+
+    class SlowToCount(Interval):
+        def missed(self, done: int, due: int) -> Missed:
+            other.finish(taken(other.take_tick()), SUCCEEDED)
+            return super().missed(done, due)
+
+    schedule.ticks = SlowToCount(MINUTE)
+
+    assert schedule.take_tick() is None
+    assert other.take_tick() is None
+
+
+def test_a_clock_that_is_far_behind_the_last_tick_is_said(
+    schedule: Schedule, wall: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    schedule.finish(taken(schedule.take_tick()), SUCCEEDED)
+    wall.time -= 3600
+
+    with caplog.at_level(logging.WARNING):
+        assert schedule.seconds_to_next_try() == 60
+
+    assert "a clock was 3600 s ahead of this one" in caplog.text
+
+
+def test_a_job_that_is_never_due_takes_no_tick_and_runs_on_demand(
+    database: Database, wall: Any
+) -> None:
+    on_demand = Schedule(database, JOB, ticks=None, lease_seconds=10, now=wall)
+
+    assert on_demand.take_tick() is None
+    assert taken(on_demand.take_now(Trigger.COMMAND)).due is None
+
+
+def test_two_jobs_hold_up_neither_one_the_other(database: Database, schedule: Schedule) -> None:
+    other = Schedule(database, "other", ticks=Interval(MINUTE), lease_seconds=10)
+
+    assert taken(schedule.take_now(Trigger.COMMAND)).job == JOB
+    assert taken(other.take_now(Trigger.COMMAND)).job == "other"
+
+
+def test_a_tick_far_away_is_waited_for_in_pieces(database: Database, wall: Any) -> None:
+    weekly = Schedule(database, JOB, ticks=Cron("0 3 * * SUN"), lease_seconds=10, now=wall)
+    weekly.finish(taken(weekly.take_tick()), SUCCEEDED)
+
+    assert weekly.seconds_to_next_try() == LONGEST_PAUSE_SECONDS
 
 
 def test_a_clock_that_is_set_back_takes_no_tick_twice(schedule: Schedule, wall: Any) -> None:
@@ -257,7 +388,7 @@ def test_a_lost_lease_cannot_be_renewed(
     with pytest.raises(LeaseLostError):
         schedule.renew(lease)
     with caplog.at_level(logging.WARNING):
-        schedule.keep(lease, lambda: False)
+        LeaseKeeper(schedule, lease).keep(lambda: False)
     assert "another worker has taken the job over" in caplog.text
 
 
@@ -266,7 +397,7 @@ def test_a_lease_is_kept_until_the_run_is_over(database: Database, schedule: Sch
     let_the_lease_end(database)
     pauses = iter([False, False, True])
 
-    schedule.keep(lease, lambda: next(pauses))
+    LeaseKeeper(schedule, lease).keep(lambda: next(pauses))
 
     assert list(pauses) == []
     assert (job_in(database).lease_end or 0) > START
@@ -281,9 +412,29 @@ def test_a_database_that_is_away_for_a_moment_does_not_end_the_keeping(
     pauses = iter([False, False, True])
 
     with caplog.at_level(logging.WARNING):
-        schedule.keep(lease, lambda: next(pauses))
+        LeaseKeeper(schedule, lease).keep(lambda: next(pauses))
 
     assert caplog.text.count("could not renew the lease: OperationalError") == 2
+
+
+def test_a_lease_that_cannot_be_renewed_in_its_time_is_given_up(
+    database: Database, schedule: Schedule, clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = LeaseKeeper(schedule, taken(schedule.take_tick()), clock)
+    with database.writing() as session:
+        session.execute(text("ALTER TABLE job RENAME TO gone"))
+    pauses = iter([4, 4, 4, 4])
+
+    def over() -> bool:
+        clock.time += next(pauses)
+        return False
+
+    with caplog.at_level(logging.WARNING):
+        keeper.keep(over)
+
+    assert list(pauses) == [4]
+    with pytest.raises(LeaseLostError):
+        keeper.check()
 
 
 def test_the_next_try_is_at_the_next_tick_once_this_one_is_done(

@@ -50,10 +50,17 @@ def test_https_needs_no_declaration(name: str) -> None:
         ("VAULT_ENTRY", "../secrets"),
         ("ACCOUNT_PATH", "account"),
         ("ACCOUNT_PATH", "/account?x"),
-        ("INTERVAL_SECONDS", "-1"),
+        ("RECONCILE_SCHEDULE", "every 0s"),
+        ("RECONCILE_SCHEDULE", "60 * * * *"),
+        ("RECONCILE_SCHEDULE", "0 0 30 FEB *"),
+        ("TIME_ZONE", "Europe/Nowhere"),
+        ("TIME_ZONE", "../etc/passwd"),
+        ("HISTORY_DAYS", "0"),
         ("LEASE_SECONDS", "0"),
         ("DEFAULT_TOKEN_LIFETIME", "0"),
         ("RESOURCE", "bank"),
+        ("TOKEN_RETRY_SECONDS", "-1"),
+        ("CA_FILE", "/nowhere.pem"),
     ],
 )
 def test_a_bad_setting_stops_the_service_with_its_name(
@@ -62,4 +69,15 @@ def test_a_bad_setting_stops_the_service_with_its_name(
     monkeypatch.setenv(f"CLIENT_SERVICE_{name}", value)
 
     with pytest.raises(SystemExit, match=f"^CLIENT_SERVICE_{name}: "):
+        read_settings(ClientServiceSettings)
+
+
+@pytest.mark.parametrize("text", ["", "x" * 31, f" {'x' * 31}\n"], ids=["none", "short", "padded"])
+def test_a_control_token_that_can_be_guessed_stops_the_service(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "client_service_control_token").write_text(text)
+    monkeypatch.setenv("SECRETS_DIR", str(tmp_path))
+
+    with pytest.raises(SystemExit, match=r"^CLIENT_SERVICE_CONTROL_TOKEN: .*32 characters"):
         read_settings(ClientServiceSettings)

@@ -3,6 +3,8 @@ from typing import Any
 
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 
 from client_service.token_messages import (
     LONGEST_ANSWER_BYTES,
@@ -11,7 +13,9 @@ from client_service.token_messages import (
     TokenError,
     json_object,
     read_bounded,
+    seconds_to_wait,
     token_in,
+    token_request,
 )
 from tests.stack.loopback import LoopbackServer, Reply
 
@@ -107,3 +111,57 @@ def test_no_more_of_an_answer_is_read_than_the_limit(
 
     with session.get(server.url + "/long", stream=True, timeout=10) as response:
         assert len(read_bounded(response)) == LONGEST_ANSWER_BYTES
+
+
+WALL_TIME = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7),
+        (" 120 ", 120),
+        ("Tue, 14 Nov 2023 22:14:20 GMT", 60),
+        ("Tue Nov 14 22:14:20 2023", 60),
+        ("Tue, 14 Nov 2023 22:00:00 GMT", 0),
+        ("9" * 5000, 999_999_999_999),
+        ("-5", 0),
+        ("1.5", 0),
+        ("٣", 0),
+        ("soon", 0),
+        ("", 0),
+    ],
+    ids=[
+        "seconds",
+        "spaces",
+        "date",
+        "old-date",
+        "past",
+        "huge",
+        "negative",
+        "fraction",
+        "other-digits",
+        "no-date",
+        "empty",
+    ],
+)
+def test_a_wait_is_asked_for_in_seconds_or_as_a_date(value: str, seconds: float) -> None:
+    assert seconds_to_wait({"Retry-After": value}, WALL_TIME) == seconds
+
+
+@given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d+ \w+ \d+ \d+:\d+:\d+ .{0,6}", fullmatch=True))
+def test_a_wait_is_a_number_of_seconds_whatever_is_asked_for(value: str) -> None:
+    assert seconds_to_wait({"Retry-After": value}, WALL_TIME) >= 0
+
+
+def test_an_error_keeps_the_wait_that_was_asked_for() -> None:
+    with pytest.raises(TokenError) as caught:
+        token_in(429, b"", 1000, 0.5, 60, retry_after=9)
+
+    assert (caught.value.retry_after, caught.value.is_temporary) == (9, True)
+
+
+def test_a_request_has_no_empty_parameter_and_no_other_grant() -> None:
+    form = token_request("", None, {"audience": "https://api", "grant_type": "password"})
+
+    assert form == {"grant_type": "client_credentials", "audience": "https://api"}

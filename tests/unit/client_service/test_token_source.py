@@ -1,3 +1,5 @@
+import io
+import json
 import logging
 from base64 import b64decode
 from collections.abc import Callable
@@ -6,10 +8,24 @@ from pathlib import Path
 from threading import Barrier, Event
 from typing import Any
 
+import certifi
 import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc import jwt
 
-from client_service.token_messages import ClientCredentials, TokenError
+from client_service.private_key_jwt import private_key_jwt
+from client_service.token_messages import (
+    AccessToken,
+    ClientCredentials,
+    TokenError,
+    client_secret_basic,
+)
+from client_service.token_retries import Retries
 from client_service.token_source import TokenSource
+from tests.stack.certificates import own_certificate
+from tests.stack.issuer import signing_keys
 from tests.stack.loopback import Asked, LoopbackServer, Reply
 
 Tokens = Callable[..., TokenSource]
@@ -39,7 +55,7 @@ def test_basic_carries_both_parts_form_encoded_and_the_form_neither(
 ) -> None:
     odd = ClientCredentials("id:1", "a+b %ü")
 
-    tokens(credentials=lambda: odd, auth_method="client_secret_basic").token()
+    tokens(credentials=lambda: odd, authenticate=client_secret_basic).token()
 
     scheme, encoded = server.asked[0].headers["authorization"].split()
     assert scheme == "Basic"
@@ -340,3 +356,202 @@ def test_arrow_1_does_not_pass_where_no_answer_came(
         tokens().token()
 
     assert caplog.records == []
+
+
+def without_pauses(sleep: Callable[[float], None] = lambda _seconds: None) -> Retries:
+    return Retries(10, sleep=sleep, uniform=lambda low, _high: low)
+
+
+def test_a_request_that_failed_is_made_anew_with_what_the_vault_holds_then(
+    tokens: Tokens, server: LoopbackServer
+) -> None:
+    server.reply("/token", Reply(503), Reply(429), granted("good"))
+    secrets = iter(["first", "second", "third"])
+    source = tokens(
+        credentials=lambda: ClientCredentials("client", next(secrets)), retries=without_pauses()
+    )
+
+    assert source.token().value == "good"
+    sent = [asked.form["client_secret"] for asked in server.asked]
+    assert sent == ["first", "second", "third"]
+
+
+def test_the_pause_that_the_server_asks_for_is_made(tokens: Tokens, server: LoopbackServer) -> None:
+    pauses: list[float] = []
+    server.reply("/token", Reply(429, headers={"Retry-After": "3"}), granted("good"))
+
+    tokens(retries=without_pauses(pauses.append)).token()
+
+    assert pauses == [3]
+
+
+def test_while_it_is_tried_again_all_wait_for_the_one_who_asks(
+    tokens: Tokens, server: LoopbackServer
+) -> None:
+    pausing, go_on = Event(), Event()
+
+    def sleep(_seconds: float) -> None:
+        pausing.set()
+        go_on.wait(10)
+
+    server.reply("/token", Reply(503), granted("good"))
+    source = tokens(retries=without_pauses(sleep))
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(source.token)
+        assert pausing.wait(10)
+        others = [pool.submit(source.token) for _ in range(3)]
+        go_on.set()
+        values = [one.result(10).value for one in [first, *others]]
+
+    assert values == ["good"] * 4
+    assert len(server.asked) == 2
+
+
+def test_a_server_that_wants_a_long_pause_is_not_asked_for_an_early_renewal_meanwhile(
+    tokens: Tokens, server: LoopbackServer, clock: Any
+) -> None:
+    source = tokens(in_background=lambda work: work())
+    source.token()
+    server.reply("/token", Reply(429, headers={"Retry-After": "50"}))
+    clock.time += 240
+    source.token()
+
+    clock.time += 49
+    source.token()
+    assert len(server.asked) == 2
+    clock.time += 1
+    source.token()
+    assert len(server.asked) == 3
+
+
+def test_two_sources_keep_their_own_tokens(tokens: Tokens, server: LoopbackServer) -> None:
+    server.reply("/token", lambda asked: granted(asked.form["resource"][-1]))
+    first, second = tokens(resource="http://a"), tokens(resource="http://b")
+
+    assert [one.token().value for one in (first, second, first)] == ["a", "b", "a"]
+    assert len(server.asked) == 2
+
+
+def test_what_a_server_wants_besides_is_sent_at_every_renewal(
+    tokens: Tokens, server: LoopbackServer, clock: Any
+) -> None:
+    source = tokens(parameters={"audience": "https://api"}, scope="Read", resource="http://bank")
+    source.token()
+    clock.time += 301
+    source.token()
+
+    first, second = (asked.form for asked in server.asked)
+    assert first == second
+    assert (first["audience"], first["scope"], first["resource"]) == (
+        "https://api",
+        "Read",
+        "http://bank",
+    )
+
+
+def test_a_proof_by_a_key_is_a_new_one_at_each_try(tokens: Tokens, server: LoopbackServer) -> None:
+    server.reply("/token", Reply(503), granted("good"))
+    key = signing_keys()["ec"]
+    jwk = json.dumps(key.pair.as_dict(private=True))
+    source = tokens(
+        credentials=lambda: ClientCredentials("signer", private_jwk=jwk),
+        authenticate=private_key_jwt(server.url),
+        retries=without_pauses(),
+    )
+
+    source.token()
+
+    sent = [asked.form["client_assertion"] for asked in server.asked]
+    claims = [jwt.decode(assertion, key.pair).claims for assertion in sent]
+    assert [one["aud"] for one in claims] == [server.url] * 2
+    assert claims[0]["jti"] != claims[1]["jti"]
+
+
+def test_a_server_that_no_trusted_ca_vouches_for_gets_no_credentials(
+    tokens: Tokens, server: LoopbackServer, tmp_path: Path
+) -> None:
+    server.speak_tls(own_certificate(tmp_path))
+
+    with pytest.raises(TokenError, match="SSLError"):
+        tokens().token()
+
+    assert server.asked == []
+
+
+def test_an_own_ca_is_trusted_whatever_the_environment_names(
+    tokens: Tokens, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = own_certificate(tmp_path)
+    server.speak_tls(pem)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
+    source = tokens()
+    source.session.verify = str(pem)
+
+    assert source.token().value == "first"
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 120), st.sampled_from(["ask", "discard", "down", "up"])),
+        max_size=30,
+    )
+)
+def test_no_token_is_given_out_after_its_end_and_none_is_asked_for_before_it_is_due(
+    steps: list[tuple[float, str]],
+) -> None:
+    server = ServerInMemory()
+    for seconds, step in steps:
+        server.now += seconds
+        server.do(step)
+
+    assert server.given_after_their_end == []
+    assert server.asked_too_early == []
+
+
+class ServerInMemory(requests.Session):
+    """A server of tokens that live 100 s, the clock, and a source that asks it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.is_down = False
+        self.issued_at: dict[str, float] = {}
+        self.given_after_their_end: list[str] = []
+        self.asked_too_early: list[float] = []
+        self.last: AccessToken | None = None
+        self.source = TokenSource(
+            token_url=lambda: "https://auth.example/token",
+            credentials=lambda: ClientCredentials("client", "s3cret"),
+            session=self,
+            now=lambda: self.now,
+            retries=Retries(0),
+            in_background=lambda work: work(),
+        )
+
+    def do(self, step: str) -> None:
+        self.is_down = {"down": True, "up": False}.get(step, self.is_down)
+        if step == "discard" and self.last:
+            self.source.discard(self.last)
+            self.last = None
+        if step != "ask":
+            return
+        try:
+            self.last = self.source.token()
+        except TokenError:
+            self.last = None
+        else:
+            if self.now >= self.issued_at[self.last.value] + 100:
+                self.given_after_their_end.append(self.last.value)
+
+    def send(self, request: requests.PreparedRequest, **_options: Any) -> requests.Response:
+        if self.last and self.now < self.issued_at[self.last.value] + 75:
+            self.asked_too_early.append(self.now)
+        answer = requests.Response()
+        answer.status_code, answer.url = (503 if self.is_down else 200), request.url or ""
+        value = f"t{len(self.issued_at)}"
+        body = {"access_token": value, "token_type": "Bearer", "expires_in": 100}
+        answer.raw = io.BytesIO(json.dumps(body).encode())
+        if not self.is_down:
+            self.issued_at[value] = self.now
+        return answer

@@ -1,4 +1,5 @@
 import gzip
+import time
 from collections.abc import Callable
 
 import pytest
@@ -8,9 +9,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from sqlalchemy import update
 
 from client_service import trace_receiver
 from client_service.app import ClientService
+from client_service.models import Run
 from client_service.runs import Trigger
 
 TRACE = "ab" * 16
@@ -21,13 +24,18 @@ def attribute(name: str, **value: object) -> KeyValue:
     return KeyValue(key=name, value=AnyValue(**value))  # type: ignore[arg-type]
 
 
-def spans(span_id: bytes = b"12345678", name: str = "arrow.passed") -> bytes:
+def spans(
+    span_id: bytes = b"12345678",
+    name: str = "arrow.passed",
+    service: str = "auth_server",
+    arrow: int = 2,
+) -> bytes:
     attributes = [
         attribute("outcome", string_value="passed"),
         attribute("name", string_value="VALIDATE_CLIENT"),
-        attribute("service", string_value="auth_server"),
+        attribute("service", string_value=service),
         attribute("time", string_value="2026-01-01T00:00:00.000000+00:00"),
-        attribute("arrow", int_value=2),
+        attribute("arrow", int_value=arrow),
         attribute("duration_ms", double_value=1.5),
         attribute("status", array_value=ArrayValue()),
     ]
@@ -44,9 +52,9 @@ def spans(span_id: bytes = b"12345678", name: str = "arrow.passed") -> bytes:
 @pytest.fixture
 def run_id(receiving: Flask) -> str:
     service: ClientService = receiving.extensions["client_service"]
-    lease = service.schedule.take_now(Trigger.COMMAND)
+    lease = service.schedules["reconcile"].take_now(Trigger.COMMAND)
     assert lease is not None
-    service.schedule.begin(lease, TRACE)
+    service.schedules["reconcile"].begin(lease, TRACE)
     return lease.run_id
 
 
@@ -126,6 +134,45 @@ def test_an_id_of_a_wrong_length_is_no_error(client: FlaskClient, run_id: str) -
 
     assert answer.status_code == 200
     assert len(arrows(client, run_id)) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [spans(service="client_service"), spans(arrow=1), spans(arrow=4)],
+    ids=["service", "arrow 1", "arrow 4"],
+)
+def test_what_starts_here_is_not_taken_from_others(
+    client: FlaskClient, run_id: str, body: bytes
+) -> None:
+    answer = client.post("/v1/traces", data=body, content_type=MEDIA_TYPE)
+
+    assert (answer.status_code, arrows(client, run_id)) == (200, [])
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(50, 1), (70, 0)], ids=["lately", "long ago"])
+def test_to_a_run_that_ended_long_ago_nothing_is_added(
+    client: FlaskClient, receiving: Flask, run_id: str, seconds: float, told: int
+) -> None:
+    service: ClientService = receiving.extensions["client_service"]
+    with service.database.writing() as session:
+        session.execute(update(Run).values(ended=time.time() - seconds))
+
+    client.post("/v1/traces", data=spans(), content_type=MEDIA_TYPE)
+
+    assert len(arrows(client, run_id)) == told
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Origin": "http://localhost"}, {"Sec-Fetch-Site": "same-origin"}, {"Origin": "null"}],
+    ids=["origin", "fetch metadata", "null"],
+)
+def test_a_web_page_reports_nothing_of_whatever_origin_it_is(
+    client: FlaskClient, run_id: str, headers: dict[str, str]
+) -> None:
+    answer = client.post("/v1/traces", data=spans(), content_type=MEDIA_TYPE, headers=headers)
+
+    assert (answer.status_code, arrows(client, run_id)) == (403, [])
 
 
 @pytest.mark.parametrize(

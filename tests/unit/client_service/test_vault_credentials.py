@@ -1,3 +1,4 @@
+import json
 import logging
 from collections.abc import Callable, Iterator
 
@@ -8,8 +9,9 @@ from pydantic import SecretStr
 from client_service.app import ClientService
 from client_service.runs import Trigger, find_run
 from client_service.token_messages import ClientCredentials, TokenError
-from client_service.vault_credentials import VaultCredentials
+from client_service.vault_credentials import VAULT_PRIVATE_JWK, VaultCredentials
 from shared.vault import DirectoryVault, VaultError
+from tests.stack.issuer import signing_keys
 from tests.stack.loopback import LoopbackServer
 from tests.stack.openbao import ROLE_ID, SECRET_ID, OpenBaoInMemory
 
@@ -78,6 +80,44 @@ def test_what_a_readiness_check_read_serves_on_too(vault: DirectoryVault) -> Non
     assert credentials() == seen
 
 
+def test_a_client_that_signs_has_a_private_key_in_the_vault(vault: DirectoryVault) -> None:
+    jwk = private_jwk()
+    vault.write(ENTRY, {"client_id": "signer", "private_jwk": jwk})
+
+    credentials = VaultCredentials(vault, ENTRY, VAULT_PRIVATE_JWK)
+
+    assert credentials() == ClientCredentials("signer", private_jwk=jwk)
+    assert jwk not in repr(credentials)
+
+
+def test_a_key_that_cannot_sign_is_told_and_the_last_good_one_serves_on(
+    vault: DirectoryVault, caplog: pytest.LogCaptureFixture
+) -> None:
+    vault.write(ENTRY, {"client_id": "signer", "private_jwk": private_jwk()})
+    credentials = VaultCredentials(vault, ENTRY, VAULT_PRIVATE_JWK)
+    good = credentials()
+    vault.write(ENTRY, {"client_id": "signer", "private_jwk": '{"kty": "s3cret"}'})
+
+    assert credentials() == good
+    assert "'bank-reconciler': private_jwk: it is no JWK" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+def private_jwk() -> str:
+    return json.dumps(signing_keys()["ec"].pair.as_dict(private=True))
+
+
+def test_a_client_that_signs_sends_an_assertion_and_no_secret(
+    make_app: Callable[..., Flask], server: LoopbackServer, vault: DirectoryVault
+) -> None:
+    vault.write(ENTRY, {"client_id": "signer", "private_jwk": private_jwk()})
+    app = make_app(auth_method="private_key_jwt")
+
+    assert app.test_cli_runner().invoke(args=["token"]).output == "first\n"
+    (form,) = (asked.form for asked in server.asked if asked.path == "/token")
+    assert form.keys() == {"grant_type", "scope", "client_assertion_type", "client_assertion"}
+
+
 @pytest.fixture
 def openbao() -> Iterator[OpenBaoInMemory]:
     with OpenBaoInMemory(LoopbackServer(), entry=ENTRY) as running:
@@ -115,7 +155,7 @@ def test_while_the_vault_is_sealed_a_client_gets_tokens_with_what_it_read_last(
     app_with_openbao.test_client().get("/readyz")
     openbao.sealed = True
 
-    lease = service.schedule.take_now(Trigger.COMMAND)
+    lease = service.schedules["reconcile"].take_now(Trigger.COMMAND)
     assert lease is not None
 
     service.worker.work(lease)

@@ -1,18 +1,25 @@
 import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import pytest
+from flask import Flask
 from sqlalchemy import text, update
+from sqlalchemy.exc import OperationalError
 
 from client_service.app import ClientService
 from client_service.models import Job, Run
 from client_service.runs import Trigger, find_run
 from client_service.schedule import Lease
+from client_service.task import Report, Task, Work
 from tests.stack.loopback import Asked, LoopbackServer, Reply
 
 
 def taken(service: ClientService) -> Lease:
-    lease = service.schedule.take_now(Trigger.REQUEST)
+    lease = service.schedules["reconcile"].take_now(Trigger.REQUEST)
     assert lease is not None
     return lease
 
@@ -31,8 +38,10 @@ def test_a_run_that_balances_succeeds(
     with caplog.at_level(logging.INFO):
         run = worked(service)
 
-    assert (run.status, run.error, run.entry_sum, run.balance) == ("succeeded", None, 1250, 1250)
-    assert "5 transactions read, account acc-1 is balanced" in caplog.text
+    assert (run.status, run.error) == ("succeeded", None)
+    assert run.result is not None
+    assert (run.result["sum"], run.result["balance"]) == (1250, 1250)
+    assert "account acc-1 is balanced; 5 transactions read" in caplog.text
 
 
 def test_a_run_that_does_not_balance_succeeds_and_warns(
@@ -43,7 +52,8 @@ def test_a_run_that_does_not_balance_succeeds_and_warns(
 
     run = worked(service)
 
-    assert (run.status, run.entry_sum, run.balance) == ("succeeded", 0, 7)
+    assert run.result is not None
+    assert (run.status, run.result["sum"], run.result["balance"]) == ("succeeded", 0, 7)
     assert caplog.records[-1].levelname == "WARNING"
 
 
@@ -96,7 +106,7 @@ def test_a_failed_run_has_the_status_and_the_code(
 
     run = worked(service)
 
-    assert (run.status, run.error, run.balance) == ("failed", error, None)
+    assert (run.status, run.error, run.result) == ("failed", error, None)
 
 
 def test_a_server_that_is_down_fails_the_run_without_a_status(
@@ -145,13 +155,64 @@ def test_a_stopping_worker_ends_its_run_before_the_next_page(
     assert "/transactions" not in server.paths()
 
 
+def test_a_run_that_is_stopped_has_saved_the_page_in_hand_and_the_next_goes_on_from_there(
+    service: ClientService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun_at: list[Any] = []
+
+    def work(task: Task) -> Report:
+        begun_at.append(task.cursor)
+        for page in range(1, 4):
+            task.check()
+            if page == 2:
+                service.worker.take_no_page_more()
+            task.save({"page": page})
+        raise AssertionError("it was not stopped")
+
+    does(service, work, monkeypatch)
+    lease = service.schedules["reconcile"].take_tick()
+    assert lease is not None
+    service.worker.work(lease)
+
+    again = service.schedules["reconcile"].take_tick()
+
+    assert again is not None
+    assert (again.due, again.cursor, begun_at) == (lease.due, {"page": 2}, [None])
+
+
+def test_a_process_that_stops_waits_no_longer_than_it_may_for_all_its_runs_together(
+    make_app: Callable[..., Flask], server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service: ClientService = make_app(stop_seconds=0.2).extensions["client_service"]
+    hanging, let_go = Event(), Event()
+
+    def work(_task: Task) -> Report:
+        hanging.set()
+        let_go.wait(30)
+        return Report({}, "it came back at last")
+
+    does(service, work, monkeypatch)
+    service.start()
+    assert hanging.wait(10)
+    begun = time.monotonic()
+
+    service.stop()
+
+    try:
+        assert time.monotonic() - begun < 10
+        assert service.schedulers[0]._thread.is_alive()
+    finally:
+        let_go.set()
+        service.schedulers[0].stop(10)
+
+
 def test_the_result_of_a_run_whose_job_was_taken_over_is_dropped(
     service: ClientService, server: LoopbackServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     def take_over(_asked: Asked) -> Reply:
         with service.database.writing() as session:
             session.execute(update(Job).values(lease_end=1.0))
-        assert service.schedule.take_now(Trigger.COMMAND)
+        assert service.schedules["reconcile"].take_now(Trigger.COMMAND)
         return Reply(503)
 
     server.reply("/account", take_over)
@@ -162,14 +223,19 @@ def test_the_result_of_a_run_whose_job_was_taken_over_is_dropped(
     assert "its result is dropped" in caplog.text
 
 
-class BrokenBank:
-    """Has a bug of the kind that its argument is."""
+def breaks(service: ClientService, bug: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the job's function have a bug."""
 
-    def __init__(self, bug: BaseException) -> None:
-        self._bug = bug
+    def work(_task: Task) -> Report:
+        raise bug
 
-    def account(self) -> Any:
-        raise self._bug
+    does(service, work, monkeypatch)
+
+
+def does(service: ClientService, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the job's function be ``work``."""
+    job = replace(service.worker._jobs["reconcile"], work=work)
+    monkeypatch.setattr(service.worker, "_jobs", {"reconcile": job})
 
 
 @pytest.mark.parametrize(
@@ -177,8 +243,9 @@ class BrokenBank:
     [
         (ZeroDivisionError(), "failed", "internal_error"),
         (KeyboardInterrupt(), "interrupted", "interrupted"),
+        (OperationalError("UPDATE", {}, Exception()), "interrupted", "database_away"),
     ],
-    ids=["bug", "Ctrl-C"],
+    ids=["bug", "Ctrl-C", "outage"],
 )
 def test_a_run_that_a_bug_or_a_person_ends_is_stored_as_ended(
     service: ClientService,
@@ -187,7 +254,7 @@ def test_a_run_that_a_bug_or_a_person_ends_is_stored_as_ended(
     status: str,
     error: str,
 ) -> None:
-    monkeypatch.setattr(service.worker, "_bank", BrokenBank(bug))
+    breaks(service, bug, monkeypatch)
     lease = taken(service)
 
     with pytest.raises(type(bug)):
@@ -196,7 +263,7 @@ def test_a_run_that_a_bug_or_a_person_ends_is_stored_as_ended(
     run = find_run(service.database, lease.run_id)
     assert run is not None
     assert (run.status, run.error, run.detail) == (status, error, type(bug).__name__)
-    assert service.schedule.take_now(Trigger.REQUEST) is not None
+    assert service.schedules["reconcile"].take_now(Trigger.REQUEST) is not None
 
 
 def test_a_run_in_the_background_is_waited_for_at_the_end(service: ClientService) -> None:
@@ -213,7 +280,7 @@ def test_a_run_in_the_background_is_waited_for_at_the_end(service: ClientService
 def test_a_bug_in_the_background_is_logged(
     service: ClientService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(service.worker, "_bank", BrokenBank(ZeroDivisionError()))
+    breaks(service, ZeroDivisionError(), monkeypatch)
 
     service.worker.work_in_background(taken(service))
     service.worker.stop(10)

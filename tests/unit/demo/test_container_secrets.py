@@ -24,7 +24,7 @@ def test_every_file_that_the_compose_file_names_is_made(tmp_path: Path) -> None:
     make_secrets(tmp_path / "secrets")
 
     named = set(re.findall(r"compose-secrets\}/([\w.=-]+)", COMPOSE_FILE.read_text()))
-    assert len(named) == 11
+    assert len(named) == 12
     assert {file.name for file in (tmp_path / "secrets").iterdir()} == named
 
 

@@ -42,3 +42,15 @@ def test_a_service_with_a_failing_check_answers_503_and_keeps_the_reason_to_its_
     assert answer.status_code == 503
     assert answer.json == {"status": "not ready", "checks": {"database": False, "vault": True}}
     assert "10.0.0.5" in caplog.text
+
+
+def test_what_a_new_start_mends_is_told_by_livez_and_the_reason_by_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = Flask("test")
+    app.register_blueprint(health_blueprint({"database": fine}, {"scheduler": broken}))
+
+    answer = app.test_client().get("/livez")
+
+    assert (answer.status_code, answer.json) == (503, {"status": "not live"})
+    assert "not live: scheduler: the database is away" in caplog.text

@@ -1,4 +1,3 @@
-import datetime
 import socket
 import threading
 import time
@@ -7,9 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from auth_server.client_authentication.jwks_fetch import (
     LARGEST_DOCUMENT_BYTES,
@@ -17,6 +13,7 @@ from auth_server.client_authentication.jwks_fetch import (
     JwksFetch,
     addresses_of,
 )
+from tests.stack.certificates import own_certificate
 from tests.stack.loopback import LoopbackServer, Reply
 
 DOCUMENT = {"keys": [{"kty": "OKP"}]}
@@ -52,29 +49,6 @@ def speaking(answer: Callable[[socket.socket], None]) -> Iterator[str]:
 
 def saying(octets: bytes) -> Callable[[socket.socket], None]:
     return lambda connection: connection.sendall(octets)
-
-
-def certificate(folder: Path, host: str) -> Path:
-    """Make a key and a certificate that vouches for itself, in one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
-    today = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(today - datetime.timedelta(days=1))
-        .not_valid_after(today + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    file = folder / f"{host}.pem"
-    file.write_bytes(pem + made.public_bytes(serialization.Encoding.PEM))
-    return file
 
 
 def test_a_document_is_fetched(server: LoopbackServer) -> None:
@@ -229,7 +203,7 @@ def test_plain_http_is_refused_where_it_is_not_allowed(server: LoopbackServer) -
 def test_https_is_spoken_with_who_has_the_hosts_certificate(
     server: LoopbackServer, tmp_path: Path
 ) -> None:
-    pem = certificate(tmp_path, "localhost")
+    pem = own_certificate(tmp_path, "localhost")
     server.speak_tls(pem)
     fetch = JwksFetch(5, may_be_internal=True, ca_file=pem)
     assert fetch(f"{server.url}/jwks") == DOCUMENT
@@ -239,7 +213,7 @@ def test_https_is_spoken_with_who_has_the_hosts_certificate(
 def test_a_certificate_that_is_not_the_hosts_is_refused(
     server: LoopbackServer, tmp_path: Path, trusted: bool
 ) -> None:
-    pem = certificate(tmp_path, "elsewhere.example" if trusted else "localhost")
+    pem = own_certificate(tmp_path, "elsewhere.example" if trusted else "localhost")
     server.speak_tls(pem)
     fetch = JwksFetch(5, may_be_internal=True, ca_file=pem if trusted else None)
     with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):
