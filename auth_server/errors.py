@@ -6,7 +6,6 @@ from http import HTTPStatus
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import errors
 from flask import Flask, Response, json, request
-from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 
 from auth_server import audit
@@ -110,7 +109,6 @@ def register_error_handlers(app: Flask) -> None:
     """Let ``app`` answer every error as an OAuth JSON object, and none with a stack trace."""
     app.register_error_handler(OAuth2Error, refusal)
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(ParseException, _broken_body)
     app.register_error_handler(KeysUnavailableError, _keys_unavailable)
     app.register_error_handler(Exception, _bug)
     answer_outages(app, _unavailable)
@@ -120,11 +118,6 @@ def _http_error(error: HTTPException) -> Response:
     """Answer what HTTP itself refuses: a method, a path, a host, a body that is too large."""
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     return _answer(status, status.phrase, allow=getattr(error, "valid_methods", None))
-
-
-def _broken_body(_error: ParseException) -> Response:
-    """Answer a chunked body that breaks off or has no form: gunicorn reads it as we do."""
-    return _answer(HTTPStatus.BAD_REQUEST, "The body is broken.")
 
 
 def _unavailable() -> Response:

@@ -13,7 +13,9 @@ from urllib.parse import unquote_to_bytes
 
 from authlib.oauth2.rfc6749.errors import InvalidRequestError
 from flask import Request
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest
+
+from shared.whole_body import whole_body
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 CREDENTIALS = frozenset({"client_secret", "client_assertion"})
@@ -73,16 +75,10 @@ def form_decoded(text: bytes) -> str:
 
 
 def _body(request: Request) -> bytes:
-    """Return the whole body; a part of one could mean something else.
-
-    werkzeug refuses a `Content-Length` over the limit, but cuts a chunked body there in silence.
-    """
-    body, limit = request.get_data(cache=False), request.max_content_length
-    if request.content_length is None and limit is not None and len(body) >= limit:
-        raise RequestEntityTooLarge
-    if len(body) != (request.content_length or len(body)):
-        raise InvalidRequestError("The body is shorter than its Content-Length.")
-    return body
+    try:
+        return whole_body(request)
+    except BadRequest as error:
+        raise InvalidRequestError("The body is broken, or shorter than its length.") from error
 
 
 def _pairs(body: bytes) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from client_service.arrow_events import EVENT_NAMES, SpanEvent, store_events
 from shared.database import Database
 from shared.identifiers import TRACES_PATH
+from shared.whole_body import whole_body
 
 MEDIA_TYPE = "application/x-protobuf"
 LONGEST_BODY_BYTES = 2 * 1024 * 1024
@@ -36,7 +37,7 @@ def trace_receiver(database: Database) -> Blueprint:
         request.max_content_length = LONGEST_BODY_BYTES
         if request.mimetype != MEDIA_TYPE:
             abort(415, f"spans are taken as {MEDIA_TYPE}")
-        store_events(database, _events_in(_unpacked(request.get_data())))
+        store_events(database, _events_in(_unpacked(whole_body(request))))
         return Response(ExportTraceServiceResponse().SerializeToString(), mimetype=MEDIA_TYPE)
 
     return receiver

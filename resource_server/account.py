@@ -22,7 +22,7 @@ from resource_server.ledger import (
     visible_accounts,
 )
 from resource_server.models import Account
-from resource_server.query_parameters import HIGHEST_NUMBER, limit_of_a_page, number
+from resource_server.query_parameters import HIGHEST_NUMBER, identifier, limit_of_a_page, number
 from resource_server.token_validation import require_token, verified_token
 from shared.arrows import Arrow, passed
 from shared.database import Database
@@ -44,9 +44,7 @@ def read_own_account() -> ResponseReturnValue:
 @require_token(scope=SCOPE_READ)
 def read_accounts() -> ResponseReturnValue:
     """Return a page of the client's accounts: up to `limit`, whose ids follow `after`."""
-    after, limit = request.args.get("after", ""), limit_of_a_page()
-    if after and not is_identifier(after):
-        abort(400, "after must be the id of an account")
+    after, limit = identifier("after"), limit_of_a_page()
     with _database().reading() as session:
         found = visible_accounts(session, verified_token().client_id, after, limit + 1)
     page = [account_fields(account) for account in found[:limit]]

@@ -129,6 +129,7 @@ class IssuerKeys:
     now: Callable[[], float] = time.monotonic
     _kept: "_KeptKeys | None" = field(default=None, init=False, repr=False)
     _no_fetch_before: float = field(default=-math.inf, init=False, repr=False)
+    _is_away: bool = field(default=False, init=False, repr=False)
     _fetch: Thread | None = field(default=None, init=False, repr=False)
     _timer: Timer | None = field(default=None, init=False, repr=False)
     _starting: Lock = field(default_factory=Lock, init=False, repr=False)
@@ -140,7 +141,7 @@ class IssuerKeys:
         """Return the key ``kid``.
 
         Raises UnknownKeyError where the issuer has no such key, KeysUnavailableError where it
-        cannot be reached and nothing usable is kept.
+        cannot be asked and no such key is kept.
         """
         kept, now = self._kept, self.now()
         if kept is None or kid not in kept.keys or now >= kept.usable_until:
@@ -161,7 +162,7 @@ class IssuerKeys:
         if kept is not None and now < kept.usable_until:
             if kid in kept.keys:
                 return kept.keys[kid]
-            if now < kept.fresh_until and not (fetch and fetch.is_alive()):
+            if now < kept.fresh_until and not (self._is_away or (fetch and fetch.is_alive())):
                 raise UnknownKeyError(kid)
         raise KeysUnavailableError(math.ceil(max(1.0, self._no_fetch_before - now)))
 
@@ -194,9 +195,11 @@ class IssuerKeys:
             fetched = self._fetched()
         except IssuerError as error:
             log.warning("cannot fetch the keys of %s: %s", self.issuer, error)
+            self._is_away = True
             self._no_fetch_before = self.now() + self.rules.cooldown
             self._fetch_again_in(self.rules.cooldown)
             return
+        self._is_away = False
         if known is not None and self.now() < known.due_at:  # it was for an unknown `kid`
             self._no_fetch_before = self.now() + self.rules.cooldown
         self._kept = fetched

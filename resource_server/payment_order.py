@@ -15,6 +15,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from resource_server.issuer_keys import json_object
 from resource_server.models import LARGEST_AMOUNT
 from shared.identifiers import is_identifier
+from shared.whole_body import whole_body
 
 MEDIA_TYPE: Final = "application/json"
 LONGEST_REFERENCE: Final = 140
@@ -43,13 +44,13 @@ class PaymentOrder:
 
 
 def read_order(request: Request) -> PaymentOrder:
-    """Return the order in the body of ``request``; answer 415 or 400 where there is none."""
+    """Return the order in the body of ``request``; answer 415, 413 or 400 where there is none."""
     if request.mimetype != MEDIA_TYPE:
         raise _NotJson(f"the body must be {MEDIA_TYPE}")
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise _Encoded("the body must not be compressed")
     try:
-        return parse_order(request.get_data())
+        return parse_order(whole_body(request))
     except MalformedOrderError as error:
         abort(400, str(error))
 

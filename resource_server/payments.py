@@ -32,6 +32,8 @@ def take_payments(app: Flask, database: Database, keys_are_kept: timedelta) -> N
 @require_token(scope=SCOPE_WRITE)
 def make_payment() -> ResponseReturnValue:
     """Move money from one of the client's accounts, once for each idempotency key."""
+    if request.if_match:  # RFC 9110 §13.1.1: MUST NOT perform; nothing is there that has a tag
+        abort(412, "If-Match names a payment, and there is none yet")
     try:
         key = idempotency_key(request.headers.get(HEADER))
     except MalformedKeyError as error:

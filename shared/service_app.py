@@ -91,6 +91,8 @@ def _host_check(settings: ServiceSettings) -> Callable[[], None]:
     """Refuse requests for a host that is not ours: its name would stand in links we build."""
 
     def refuse_other_hosts() -> None:
+        if request.environ["SERVER_PROTOCOL"] != "HTTP/1.0" and "Host" not in request.headers:
+            abort(400, "the request has no Host header")  # RFC 9112 §3.2: MUST
         if request.path not in HEALTH_PATHS and not is_trusted(request.host, settings):
             abort(400, "the Host header names none of this service's hosts")
 

@@ -42,6 +42,10 @@ def logging_configuration(service: str, level: str) -> dict[str, Any]:
             "audit": stderr | {"level": "INFO"},
             # At DEBUG Authlib logs whole tokens (RFC 6749 §10.3: they stay confidential).
             "authlib": {"level": "INFO" if level == "DEBUG" else level},
+            # At DEBUG botocore logs whole answers, a secret's value too; so may what Azure's uses.
+            "botocore": {"level": "INFO" if level == "DEBUG" else level},
+            "msal": {"level": "WARNING"},
+            "azure": {"level": "WARNING"},  # at INFO three lines a request
             "alembic": {"level": "WARNING"},  # a dozen lines on its plugins at every start
         },
     }

@@ -199,16 +199,23 @@ class MetricsSettings(ServiceSettings):
 class VaultSettings(ServiceSettings):
     """The settings of a service that uses the key vault."""
 
-    vault: Literal["directory", "openbao"] = "directory"
-    """Which vault holds the credentials: a `directory`, or an `openbao` server (OpenBao or
-    HashiCorp Vault)."""
+    vault: Literal["directory", "openbao", "aws", "azure"] = "directory"
+    """Which vault holds the credentials: a `directory`, an `openbao` server (OpenBao or HashiCorp
+    Vault), `aws` (AWS Secrets Manager) or `azure` (Azure Key Vault)."""
 
     vault_directory: Path = Field(default_factory=lambda: state_dir() / "vault")
     """The vault `directory`: a folder with a folder for each entry, which holds a file for each
     field."""
 
     vault_url: CheckedUrl | None = None
-    """The address of the vault's server: `https://vault.example:8200`."""
+    """The address of the vault's server: `https://vault.example:8200`; of the Key Vault:
+    `https://NAME.vault.azure.net`. At `aws` of an endpoint of your own; none: the region's."""
+
+    vault_region: str | None = Field(default=None, pattern=r"^[a-z0-9-]{1,64}$")
+    """The region of AWS Secrets Manager; none: the one that the platform names."""
+
+    vault_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9/_+=.@-]*$", max_length=256)
+    """What the name of an entry's secret begins with at `aws` or `azure`, as `oauth/`."""
 
     vault_mount: str = Field(
         default="secret", pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=256
@@ -235,7 +242,16 @@ class VaultSettings(ServiceSettings):
             raise ValueError("must hold no user, password or query")
         if not protected and info.data.get("transport") != "plain-http":
             raise ValueError("must be https, or on this machine, or transport must be plain-http")
+        if info.data.get("vault") == "azure" and not url.startswith("https://"):
+            raise ValueError("must be https: an Azure Key Vault is asked over nothing else")
         return url
+
+    @field_validator("vault_prefix")
+    @classmethod
+    def _begins_a_name(cls, prefix: str, info: ValidationInfo) -> str:
+        if info.data.get("vault") == "azure" and set(prefix) & set("/_+=.@"):
+            raise ValueError("must be of letters, digits and hyphens where the vault is `azure`")
+        return prefix
 
     @field_validator("vault_url", "vault_role_id", "vault_secret_id")
     @classmethod
@@ -243,10 +259,11 @@ class VaultSettings(ServiceSettings):
         cls, value: str | SecretStr | None, info: ValidationInfo
     ) -> str | SecretStr | None:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if text or info.data.get("vault") != "openbao":
+        vault, is_url = info.data.get("vault"), info.field_name == "vault_url"
+        if text or vault not in (("openbao", "azure") if is_url else ("openbao",)):
             return value
-        if info.field_name == "vault_url":
-            raise ValueError("must be set where the vault is `openbao`")
+        if is_url:
+            raise ValueError(f"must be set where the vault is `{vault}`")
         file = secret_file(cls, str(info.field_name))
         raise ValueError(f"the vault `openbao` needs it: put it into the file {file}")
 

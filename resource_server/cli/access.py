@@ -39,9 +39,14 @@ def access_commands(database: Database) -> click.Group:
             row = session.get(AccountAccess, (client, account))
             if row is not None:
                 session.delete(row)
-        result = {"client_id": client, "account_id": account, "revoked": row is not None}
-        text = "no longer sees" if row is not None else "did not see"
-        print_result(result, f"{client} {text} {account}", as_json)
+                session.flush()
+            still_sees = session.get(AccountAccess, (EVERY_CLIENT, account)) is not None
+        revoked = row is not None
+        result = {"client_id": client, "account_id": account, "revoked": revoked}
+        text = f"{client} {'no longer sees' if revoked else 'did not see'} {account}"
+        if still_sees:
+            text = f"{client} still sees {account}, as every client does: revoke it from *"
+        print_result({**result, "still_sees": still_sees}, text, as_json)
 
     @access.command("list", help="List who sees what.")
     @as_json

@@ -20,7 +20,7 @@ from shared.vault.versions import EntryVersion
 
 CURRENT = "..data"
 LOCK = "..lock"
-TRIES = 10
+TRIES = 100  # each of them fails only where the entry was replaced in that very moment
 
 # A version or a link that we made, finished or not; the number is missing where an earlier
 # release made it.
@@ -44,17 +44,16 @@ class DirectoryVault:
     def read(self, entry: str) -> dict[str, str]:
         """Return the fields of ``entry``: each file's text, without a newline at its end."""
         folder = self._folder(entry)
-        for _ in range(TRIES):
-            version = _current_version(folder)
-            try:
-                fields = _fields_in(version)
-            except FileNotFoundError:
-                continue
-            except (OSError, UnicodeDecodeError) as error:
-                raise VaultError(f"cannot read {folder}: {type(error).__name__}") from error
-            if _current_version(folder) == version:
-                return fields  # else it was replaced while it was read: some of it may be missing
-        raise EntryNotFoundError(f"no entry in {folder}")
+        try:
+            for _ in range(TRIES):
+                fields = _fields_of_one_version(folder)
+                if fields is not None:
+                    return fields
+        except FileNotFoundError as error:
+            raise EntryNotFoundError(f"no entry in {folder}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise VaultError(f"cannot read {folder}: {type(error).__name__}") from error
+        raise VaultError(f"cannot read {folder}: it is replaced all the time")
 
     def version(self, entry: str) -> EntryVersion:
         """Return the newest version; its number is 0 where somebody else wrote the entry."""
@@ -99,12 +98,32 @@ def _current_version(folder: Path) -> Path:
     return link.resolve() if link.is_symlink() else folder
 
 
-def _fields_in(version: Path) -> dict[str, str]:
+def _fields_of_one_version(folder: Path) -> dict[str, str] | None:
+    """Return what the current version holds; None where it was replaced meanwhile.
+
+    Raises FileNotFoundError where it holds nothing.
+    """
+    version = _current_version(folder)
+    try:
+        files = _files_in(version)
+        # A version is deleted after the link has left it: until here, it was whole.
+        if _current_version(folder) != version:
+            return None
+        fields = {file.name: file.read_text("utf-8").rstrip("\r\n") for file in files}
+    except FileNotFoundError:
+        if _current_version(folder) == version:
+            raise
+        return None
+    # Files beside the link are no version: they may have become links while they were read.
+    return None if version == folder and _current_version(folder) != folder else fields
+
+
+def _files_in(version: Path) -> list[Path]:
     files = [file for file in version.iterdir() if not file.name.startswith(".")]
-    fields = {file.name: file.read_text("utf-8").rstrip("\r\n") for file in files if file.is_file()}
-    if not fields:
+    files = [file for file in files if file.is_file()]
+    if not files:
         raise FileNotFoundError(version)
-    return fields
+    return files
 
 
 def _number(version: Path) -> int:

@@ -22,11 +22,15 @@ class VaultSealedError(VaultError):
 
 
 class VaultLoginRefusedError(VaultError):
-    """The vault does not know our role, or not with this secret id."""
+    """The vault does not know who we are, or we have nothing to tell it."""
 
 
 class VaultForbiddenError(VaultError):
     """The vault knows our role, and its policies do not allow what we asked for."""
+
+
+class VaultThrottledError(VaultError):
+    """The vault is asked more often than it allows; later it answers again."""
 
 
 class VaultAnswerError(VaultError):

@@ -9,7 +9,8 @@ class EntryVersion:
 
     Number 0: this vault has never written the entry, or has forgotten it. It may still be there,
     as the files of a directory that somebody else wrote. A version that was deleted keeps its
-    number, and nobody can read it.
+    number, and nobody can read it. The number after a write of ours is one higher; what somebody
+    else wrote may have any other.
     """
 
     number: int

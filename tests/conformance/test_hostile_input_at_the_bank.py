@@ -264,6 +264,46 @@ def test_raw_octets_in_the_authorization_header_are_refused_or_hung_up_on(
     assert answer is None or answer.status in {400, 401}
 
 
+BODIES = {
+    "broken chunk": b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n",
+    "short chunk": b'Transfer-Encoding: chunked\r\n\r\n20\r\n{"amount":',
+    "no last chunk": b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+    "broken trailer": b"Transfer-Encoding: chunked\r\n\r\n0\r\n\x00\r\n\r\n",
+    "large chunks": b"Transfer-Encoding: chunked\r\n\r\n"
+    + (b"8000\r\n" + b" " * 0x8000 + b"\r\n") * 3
+    + b"0\r\n\r\n",
+    "short body": b'Content-Length: 100\r\n\r\n{"amount":',
+    "length and chunks": b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+    "negative length": b"Content-Length: -1\r\n\r\n{}",
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("token", ["good", "none"])
+def test_a_malformed_body_is_refused_or_hung_up_on(
+    bank: ResourceServerUnderTest, name: str, token: str
+) -> None:
+    head = f"POST /payments HTTP/1.1\r\nHost: {host_of(bank.url)}\r\nIdempotency-Key: k\r\n"
+    head += "Content-Type: application/json\r\n"
+    if token == "good":
+        head += f"Authorization: Bearer {bank.issuer.token()}\r\n"
+
+    answer = send_octets(bank.url, head.encode() + BODIES[name])
+
+    assert answer is None or 400 <= answer.status < 500
+
+
+def test_a_request_that_names_no_host_is_refused(bank: ResourceServerUnderTest) -> None:
+    token = bank.issuer.token()
+    head = f"GET /account HTTP/1.1\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+
+    answer = send_octets(bank.url, head.encode(), "GET")
+
+    assert answer is not None
+    assert answer.status == 400  # RFC 9112 §3.2: MUST
+
+
 SWEEP = settings(
     max_examples=60,
     derandomize=True,

@@ -85,14 +85,14 @@ class LoopbackServer:
             self._server.server_close()
             self._thread.join()
 
-    def speak_tls(self, pem_file: Path) -> None:
+    def speak_tls(self, pem_file: Path, host: str = "localhost") -> None:
         """Speak HTTPS from now on, with the certificate and private key of ``pem_file``."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(pem_file)
         self._server.socket = context.wrap_socket(
             self._server.socket, server_side=True, do_handshake_on_connect=False
         )
-        self.url = f"https://localhost:{self._server.server_address[1]}"
+        self.url = f"https://{host}:{self._server.server_address[1]}"
 
     def reply(self, path: str, *replies: Reply | Answering) -> None:
         """Answer requests for ``path`` with ``replies``."""
@@ -118,6 +118,9 @@ class LoopbackServer:
                 self._answer()
 
             def do_POST(self) -> None:
+                self._answer()
+
+            def do_PUT(self) -> None:
                 self._answer()
 
             def _answer(self) -> None:

@@ -3,7 +3,6 @@ from collections.abc import Callable
 
 import pytest
 from cryptography.fernet import Fernet
-from gunicorn.http.errors import InvalidChunkSize
 from pydantic import SecretStr
 from werkzeug.test import TestResponse
 
@@ -61,11 +60,6 @@ def failing_with(server: Running, error: Exception, monkeypatch: pytest.MonkeyPa
         raise error
 
     monkeypatch.setattr("auth_server.token_endpoint.token_form", fail)
-
-
-def test_a_broken_chunk_is_400(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing_with(server, InvalidChunkSize(b"zz"), monkeypatch)
-    assert summary(server.ask()) == (400, "invalid_request", "no-store")
 
 
 def test_a_bug_is_500_without_a_word_about_it(

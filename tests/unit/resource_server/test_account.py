@@ -131,7 +131,9 @@ def test_the_pages_of_accounts_are_linked_to_the_end(database: Database, get: Ge
     assert (seen, sizes) == (["demo-account", *ids], [2, 2, 2])
 
 
-@pytest.mark.parametrize("query", ["after=%00", "after=a+b", "limit=0", "limit=501"])
+@pytest.mark.parametrize(
+    "query", ["after=%00", "after=a+b", "after=a&after=b", "limit=0", "limit=501"]
+)
 def test_a_hostile_parameter_of_the_list_is_answered_400(query: str, get: Get) -> None:
     assert get(f"/accounts?{query}").status_code == 400
 

@@ -182,6 +182,20 @@ def test_revoke_tells_as_json_whether_there_was_access(run_json: Callable[..., A
     assert run_json("access", "revoke", "*", "demo-account")["revoked"] is False
 
 
+@pytest.mark.parametrize("granted", [True, False])
+def test_revoke_says_that_a_client_still_sees_what_every_client_does(
+    granted: bool, run: Run, run_json: Callable[..., Any]
+) -> None:
+    if granted:
+        run("access", "grant", "worker", "demo-account")
+    told = run_json("access", "revoke", "worker", "demo-account")
+
+    assert (told["revoked"], told["still_sees"]) == (granted, True)
+    assert run("access", "revoke", "worker", "demo-account").stdout == (
+        "worker still sees demo-account, as every client does: revoke it from *\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("client", "account", "message"),
     [

@@ -1,10 +1,15 @@
+import re
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from resource_server.app import OPENAPI
 from resource_server.idempotency import (
     FORGOTTEN_AT_A_TIME,
     Answer,
@@ -109,6 +114,30 @@ def test_a_key_is_a_string_in_quotes_or_a_bare_word(header: str, key: str) -> No
 def test_what_is_no_key_is_refused(header: str | None) -> None:
     with pytest.raises(MalformedKeyError):
         idempotency_key(header)
+
+
+DESCRIBED = yaml.safe_load(OPENAPI.read_text())["paths"]["/payments"]["post"]["parameters"][0]
+VISIBLE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=6)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(key=VISIBLE | VISIBLE.map('"{}"'.format))
+@example(key='"a b"')
+@example(key=r'"a\"b"')
+@example(key="x" * 255)
+@example(key="x" * 256)
+def test_a_key_is_what_the_document_says_it_is(key: str) -> None:
+    described = re.fullmatch(DESCRIBED["schema"]["pattern"], key) is not None
+
+    assert is_key(key) == described
+
+
+def is_key(header: str) -> bool:
+    try:
+        idempotency_key(header)
+    except MalformedKeyError:
+        return False
+    return True
 
 
 def test_what_was_answered_under_a_key_is_answered_again_as_it_was(book: Database) -> None:

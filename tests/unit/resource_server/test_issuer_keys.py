@@ -359,6 +359,22 @@ def test_of_a_key_that_stale_keys_do_not_hold_nobody_can_tell(
         keys.key("new")
 
 
+def test_of_a_key_that_fresh_keys_do_not_hold_nobody_can_tell_while_the_issuer_is_down(
+    keys: IssuerKeys, issuer: OwnIssuer, clock: FakeClock
+) -> None:
+    keys.key("rsa")
+    issuer.stop()
+    for _ in range(2):  # the second within the cool-down
+        with pytest.raises(KeysUnavailableError):
+            keys.key("new")
+    still = keys.key("rsa").algorithm
+    issuer.restart()
+    clock.time += 5
+
+    assert still == "RS256"
+    assert is_unknown(keys, "made-up")
+
+
 def test_the_time_that_a_cache_had_the_keys_is_taken_off(
     keys: IssuerKeys, issuer: OwnIssuer, clock: FakeClock
 ) -> None:

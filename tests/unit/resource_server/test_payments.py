@@ -287,6 +287,17 @@ def test_a_hostile_body_is_refused(body: bytes, status: int, pay: Pay) -> None:
     assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
 
 
+@pytest.mark.parametrize("tag", ["*", '"another"'])
+def test_a_payment_that_must_be_there_already_is_not_made(
+    tag: str, pay: Pay, database: Database
+) -> None:
+    answer = pay(headers={"If-Match": tag})
+
+    assert (answer.status_code, answer.mimetype) == (412, "application/problem+json")
+    assert standing(database) == (BALANCE, 365, 0)
+    assert pay().status_code == 201
+
+
 def test_read_alone_does_not_pay_and_write_alone_does_not_read(pay: Pay, ask: Ask) -> None:
     location = pay().headers["Location"]
 

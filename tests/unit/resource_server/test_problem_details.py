@@ -1,11 +1,13 @@
 from collections.abc import Callable
 
 import pytest
+import yaml
 from flask import Flask, abort, request
 from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
-from resource_server.problem_details import answer_with_problem_details
+from resource_server.app import OPENAPI
+from resource_server.problem_details import ProblemType, answer_with_problem_details
 
 Visit = Callable[..., TestResponse]
 
@@ -89,3 +91,10 @@ def test_a_bug_is_answered_500_without_a_trace_and_logged(
     assert (answer.status_code, answer.mimetype) == (500, "application/problem+json")
     assert b"secret thoughts" not in answer.data
     assert "secret thoughts" in caplog.text
+
+
+def test_the_document_has_the_types_that_are_there() -> None:
+    schemas = yaml.safe_load(OPENAPI.read_text())["components"]["schemas"]
+
+    types = schemas["Problem"]["properties"]["type"]["enum"]
+    assert set(types) == {"about:blank"} | {problem.uri for problem in ProblemType}

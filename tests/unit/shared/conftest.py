@@ -30,6 +30,16 @@ class Events(logging.Handler):
 
 
 @pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Undo what a test configured."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
 def finished_spans() -> FinishedSpans:
     return FinishedSpans()
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 from flask import Flask, request
 from pydantic_settings import SettingsConfigDict
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from shared.service_app import gunicorn_settings, is_trusted, service_app
 from shared.settings import ServiceSettings
@@ -39,6 +40,15 @@ def test_a_request_for_a_host_that_is_not_ours_gets_400() -> None:
     answer = app_with().test_client().get("/seen", headers={"Host": "evil.example"})
 
     assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(("protocol", "status"), [("HTTP/1.1", 400), ("HTTP/1.0", 200)])
+def test_only_a_request_of_the_old_http_may_name_no_host(protocol: str, status: int) -> None:
+    environ = EnvironBuilder("/seen").get_environ()
+    del environ["HTTP_HOST"]
+    environ["SERVER_PROTOCOL"] = protocol
+
+    assert run_wsgi_app(app_with(), environ)[1].startswith(str(status))
 
 
 @pytest.mark.parametrize(

@@ -158,13 +158,49 @@ def test_role_id_and_secret_id_of_the_vault_are_read_from_files(
     assert (settings.vault_url, settings.vault_mount) == (VAULT_URL, "secret")
 
 
-def test_an_openbao_vault_without_its_url_stops_the_service(
-    vault_secrets: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("vault", ["openbao", "azure"])
+def test_a_vault_on_a_server_without_its_url_stops_the_service(
+    vault: str, vault_secrets: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TELLER_VAULT", "openbao")
+    monkeypatch.setenv("TELLER_VAULT", vault)
 
-    with pytest.raises(SystemExit, match=r"^TELLER_VAULT_URL: .*must be set"):
+    with pytest.raises(SystemExit, match=rf"^TELLER_VAULT_URL: .*must be set .* is `{vault}`"):
         read_settings(TellerSettings)
+
+
+def test_aws_needs_neither_a_url_nor_a_secret_of_ours(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TELLER_VAULT", "aws")
+    monkeypatch.setenv("TELLER_VAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("TELLER_VAULT_PREFIX", "oauth/")
+
+    settings = read_settings(TellerSettings)
+
+    assert (settings.vault, settings.vault_url) == ("aws", None)
+    assert (settings.vault_region, settings.vault_prefix) == ("eu-central-1", "oauth/")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        pytest.param("VAULT_URL", "http://127.0.0.1:8443", "must be https", id="plain http"),
+        pytest.param("VAULT_PREFIX", "oauth/", "letters, digits and hyphens", id="slash"),
+        pytest.param("VAULT_PREFIX", "a_", "letters, digits and hyphens", id="underscore"),
+    ],
+)
+def test_what_azure_does_not_take_stops_the_service(
+    name: str, value: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TELLER_VAULT", "azure")
+    monkeypatch.setenv("TELLER_VAULT_URL", "https://bank.vault.azure.net")
+    monkeypatch.setenv(f"TELLER_{name}", value)
+
+    with pytest.raises(SystemExit) as stopped:
+        read_settings(TellerSettings)
+
+    assert str(stopped.value).startswith(f"TELLER_{name}: ")
+    assert problem in str(stopped.value)
 
 
 @pytest.mark.parametrize("field", ["vault_role_id", "vault_secret_id"])
@@ -195,6 +231,8 @@ def test_an_openbao_vault_without_role_id_or_secret_id_stops_the_service(
         pytest.param("VAULT_URL", "https://a:p4ss@vault", "no user, password", id="password"),
         pytest.param("VAULT_URL", "https://vault:port", "Port", id="no port"),
         pytest.param("VAULT_MOUNT", "../sys", "pattern", id="mount"),
+        pytest.param("VAULT_REGION", "eu central", "pattern", id="region"),
+        pytest.param("VAULT_PREFIX", "oauth bank", "pattern", id="prefix"),
         pytest.param("VAULT_CA_FILE", "/nowhere/ca.pem", "CA certificates", id="no CA file"),
         pytest.param("VAULT_CA_FILE", __file__, "CA certificates", id="no CA in the file"),
     ],

@@ -1,9 +1,12 @@
 import multiprocessing
+import shutil
 import stat
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import repeat
+from multiprocessing.synchronize import Event as EventType
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from shared.vault import (
     EntryVersion,
     VaultConflictError,
     VaultError,
+    directory,
     open_vault,
 )
 
@@ -188,6 +192,77 @@ def test_a_reader_never_sees_fields_of_two_versions(vault: DirectoryVault) -> No
 
     assert len(seen) > 0
     assert [pair for pair in seen if pair["client_id"] != pair["client_secret"]] == []
+
+
+def swap_as_the_kubelet_does(folder: Path, begun: EventType, done: EventType) -> None:
+    """Make versions one after the other, each with its number in both fields."""
+    number, before = 0, None
+    while not done.is_set():
+        number += 1
+        version = folder / f"..2025_01_01_00_00_00.{number:010d}"
+        version.mkdir(parents=True)
+        for name in OLD:
+            (version / name).write_text(f"{number}\n")
+        (folder / "..data_tmp").symlink_to(version.name)
+        (folder / "..data_tmp").rename(folder / "..data")
+        if before is None:
+            for name in OLD:
+                (folder / name).symlink_to(f"..data/{name}")
+        else:
+            shutil.rmtree(before)
+        before = version
+        begun.set()
+
+
+@pytest.mark.parametrize("writer", ["thread", "process"])
+def test_while_kubernetes_swaps_in_a_loop_every_read_is_whole_and_of_one_version(
+    vault: DirectoryVault, tmp_path: Path, writer: str
+) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    begun, done = spawn.Event(), spawn.Event()
+    make = threading.Thread if writer == "thread" else spawn.Process
+    swapping = make(target=swap_as_the_kubelet_does, args=(tmp_path / "vault/bank", begun, done))
+    swapping.start()
+    assert begun.wait(30)
+    seen: list[dict[str, str]] = []
+    deadline = time.monotonic() + 30
+    while len({pair["client_id"] for pair in seen}) < 20 and time.monotonic() < deadline:
+        seen.append(vault.read("bank"))
+    done.set()
+    swapping.join()
+
+    assert len({pair["client_id"] for pair in seen}) == 20
+    assert [pair for pair in seen if pair.keys() != OLD.keys()] == []
+    assert [pair for pair in seen if pair["client_id"] != pair["client_secret"]] == []
+
+
+def test_an_entry_that_is_replaced_during_every_read_is_not_said_to_be_missing(
+    vault: DirectoryVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault.write("bank", OLD)
+    monkeypatch.setattr(directory, "TRIES", 3)
+    listed = Path.iterdir
+
+    def replaced_by_then(folder: Path) -> Iterator[Path]:
+        files = list(listed(folder))
+        monkeypatch.setattr(Path, "iterdir", listed)
+        vault.write("bank", NEW)
+        monkeypatch.setattr(Path, "iterdir", replaced_by_then)
+        return iter(files)
+
+    monkeypatch.setattr(Path, "iterdir", replaced_by_then)
+
+    with pytest.raises(VaultError, match="it is replaced all the time"):
+        vault.read("bank")
+
+
+def test_dockers_secrets_are_an_entry_with_a_file_for_each_field(tmp_path: Path) -> None:
+    secrets = tmp_path / "run" / "secrets"
+    secrets.mkdir(parents=True)
+    for name, text in OLD.items():
+        (secrets / name).write_text(text)
+
+    assert DirectoryVault(tmp_path / "run").read("secrets") == OLD
 
 
 def test_an_entry_that_is_not_there_is_said_to_be_missing(vault: DirectoryVault) -> None:

@@ -4,16 +4,10 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from shared.settings import VaultSettings
@@ -33,7 +27,9 @@ from shared.vault.app_role import AppRole
 from shared.vault.openbao import OpenBaoVault
 from shared.vault.server import VaultServer
 from tests.stack.loopback import LoopbackServer, Reply
+from tests.stack.missing_package import without_package
 from tests.stack.openbao import LOGIN, RENEWAL, ROLE_ID, SECRET_ID, OpenBaoInMemory
+from tests.stack.tls import own_certificate
 
 OLD = {"client_id": "bank-reconciler", "client_secret": "old"}
 TELLING = {"client_secret": "f1eld-value"}
@@ -545,21 +541,7 @@ def test_neither_proxy_nor_token_is_taken_from_the_environment(
 @pytest.fixture
 def ca_file(server: OpenBaoInMemory, tmp_path: Path) -> Path:
     """Let the server speak TLS with a certificate that no public CA knows."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vault")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    ca, both = tmp_path / "ca.pem", tmp_path / "server.pem"
-    ca.write_bytes(certificate.public_bytes(Encoding.PEM))
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    both.write_bytes(ca.read_bytes() + private)
+    ca, both = own_certificate(tmp_path)
     server.http.speak_tls(both)
     return ca
 
@@ -605,28 +587,14 @@ def test_without_hvac_the_service_stops_with_the_settings_name(
 ) -> None:
     for module in ("app_role", "openbao", "server"):
         monkeypatch.delitem(sys.modules, f"shared.vault.{module}")
-    for module in [name for name in sys.modules if name.partition(".")[0] == "hvac"]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setattr(sys, "meta_path", [NoHvac(), *sys.meta_path])
+    without_package(monkeypatch, "hvac")
 
     with pytest.raises(SystemExit, match=r"^VAULT: `openbao` needs the package hvac"):
         open_vault(settings_of("http://127.0.0.1:1"))
 
 
-class NoHvac:
-    """An import machinery on which hvac is not installed."""
-
-    def __init__(self, missing: str = "hvac") -> None:
-        self.missing = missing
-
-    def find_spec(self, name: str, _path: object, _target: object = None) -> None:
-        if name == self.missing:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-
 def test_another_missing_module_is_not_blamed_on_hvac(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "shared.vault.app_role")
-    monkeypatch.setattr(sys, "meta_path", [NoHvac("shared.vault.app_role"), *sys.meta_path])
+    without_package(monkeypatch, "shared.vault.app_role")
 
     with pytest.raises(ModuleNotFoundError, match="app_role"):
         open_vault(settings_of("http://127.0.0.1:1"))

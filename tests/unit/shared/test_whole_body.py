@@ -1,0 +1,59 @@
+import io
+
+import pytest
+from flask import Request
+from gunicorn.http.errors import InvalidChunkSize
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.test import EnvironBuilder
+
+from shared.whole_body import whole_body
+
+LIMIT = 10
+
+
+def request_with(stream: io.BytesIO, length: int | None) -> Request:
+    """Return a request as gunicorn hands it over; without a length it came in chunks."""
+    environ = EnvironBuilder("/", method="POST").get_environ()
+    environ.pop("CONTENT_LENGTH", None)
+    if length is not None:
+        environ["CONTENT_LENGTH"] = str(length)
+    environ |= {"wsgi.input": stream, "wsgi.input_terminated": True}
+    request = Request(environ)
+    request.max_content_length = LIMIT
+    return request
+
+
+class BrokenChunks(io.BytesIO):
+    """A body of which gunicorn cannot read the chunks."""
+
+    def readinto(self, _buffer: object) -> int:
+        raise InvalidChunkSize(b"zz")
+
+
+@pytest.mark.parametrize("length", [3, None], ids=["with-its-length", "in-chunks"])
+def test_a_body_is_read(length: int | None) -> None:
+    assert whole_body(request_with(io.BytesIO(b"abc"), length)) == b"abc"
+
+
+def test_a_body_may_be_as_long_as_the_limit() -> None:
+    assert whole_body(request_with(io.BytesIO(b"x" * LIMIT), LIMIT)) == b"x" * LIMIT
+
+
+def test_no_body_is_an_empty_one() -> None:
+    assert whole_body(request_with(io.BytesIO(), None)) == b""
+
+
+@pytest.mark.parametrize("length", [LIMIT + 1, None], ids=["with-its-length", "in-chunks"])
+def test_a_body_over_the_limit_is_refused_and_not_cut(length: int | None) -> None:
+    with pytest.raises(RequestEntityTooLarge):
+        whole_body(request_with(io.BytesIO(b"x" * (LIMIT + 1)), length))
+
+
+def test_a_body_that_ends_before_its_length_is_refused() -> None:
+    with pytest.raises(BadRequest, match="shorter"):
+        whole_body(request_with(io.BytesIO(b"abc"), LIMIT))
+
+
+def test_a_body_in_broken_chunks_is_refused() -> None:
+    with pytest.raises(BadRequest, match="broken"):
+        whole_body(request_with(BrokenChunks(), None))
