@@ -76,7 +76,7 @@ class Replica:
         """Return the ids of the runs that this container has worked on."""
         messages = [json.loads(line)["message"] for line in self.log() if line.startswith("{")]
         words = [message.split() for message in messages]
-        return [word[1] for word in words if word[:1] == ["run"] and word[2:] == ["started"]]
+        return [word[1] for word in words if word[:1] == ["run"] and word[-1:] == ["started"]]
 
     def log(self) -> list[str]:
         text: str = self.container.logs().decode()
