@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +32,17 @@ from client_service.token_retries import MOST_TRIES
 from client_service.token_source import TokenSource
 from shared.database import Database, migrate
 from shared.identifiers import TOKEN_PATH
-from tests.stack.disturbed_network import Answer, DisturbedNetwork, Exchange, form_of
+from tests.stack.disturbed_network import (
+    KINDS_OF_FAULTS,
+    Answer,
+    DisturbedNetwork,
+    Exchange,
+    form_of,
+)
 from tests.stack.local_stack import LocalStack, register_client
 from tests.stack.loopback import LoopbackServer
 
-SECONDS = float(os.environ.get("DISTURBED_SECONDS", "6"))
+SECONDS = float(os.environ.get("DISTURBED_SECONDS", "5"))
 SEED = int(os.environ.get("DISTURBED_SEED", "7"))
 CLIENT = "disturbed"
 ACCOUNT = "account-of-disturbed"
@@ -148,7 +154,7 @@ def storm(
             lambda: ClientCredentials(client.client_id, client.client_secret),
             PAYERS_SCOPE,
         )
-        payers = weather(service, source, issuer, to_bank)
+        payers = weather(service, source, issuer, to_bank, elsewhere)
         account = requests.Session()
         account.auth = BearerAuth(source, origins=[to_bank.url])
         yield Storm(
@@ -172,6 +178,7 @@ def weather(
     source: TokenSource,
     issuer: DisturbedNetwork,
     to_bank: DisturbedNetwork,
+    elsewhere: LoopbackServer,
 ) -> list[Payer]:
     """Let worker and payers work while it storms, and until both have worked once after it."""
     stopped, payers = Event(), []
@@ -185,25 +192,33 @@ def weather(
         for thread in threads:
             thread.start()
         time.sleep(SECONDS)
+        wait_until(lambda: faults_of(issuer, to_bank) >= {*KINDS_OF_FAULTS} and elsewhere.asked)
     finally:
         issuer.share = to_bank.share = 0
         stopped.set()
         for thread in threads:
             thread.join(HEALING_SECONDS)
-        wait_for_a_success_after(time.time(), service)
+        calm_since = time.time()
+        wait_until(lambda: has_succeeded_since(calm_since, service))
         service.stop()
     return payers
 
 
-def wait_for_a_success_after(moment: float, service: ClientService) -> None:
+def wait_until(reached: Callable[[], object]) -> None:
     deadline = time.monotonic() + HEALING_SECONDS
-    after = select(Run.id).where(Run.started >= moment, Run.status == "succeeded")
-    while True:
-        with service.database.reading() as session:
-            if session.scalars(after.limit(1)).first():
-                return
-        assert time.monotonic() < deadline, runs_of(service)[-3:]
+    while not reached():
+        assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def faults_of(*networks: DisturbedNetwork) -> set[str | None]:
+    return {one.fault for network in networks for one in list(network.traffic.exchanges)}
+
+
+def has_succeeded_since(moment: float, service: ClientService) -> bool:
+    since = select(Run.id).where(Run.started >= moment, Run.status == "succeeded")
+    with service.database.reading() as session:
+        return session.scalars(since.limit(1)).first() is not None
 
 
 def worker(stack: LocalStack, metadata_url: str, bank_url: str, folder: Path) -> ClientService:
@@ -258,13 +273,13 @@ class Log:
 
 
 def test_it_stormed(storm: Storm) -> None:
-    faults = {one.fault for one in storm.to_bank + storm.to_issuer}
     statuses = Counter(run["status"] for run in storm.runs)
     made = sum(len(payer.made) for payer in storm.payers)
     sent = f"{len(storm.to_issuer)} to the issuer, {len(storm.to_bank)} to the bank"
     print(f"{sent}; {dict(statuses)}; {made} payments; {len(storm.tokens)} tokens")  # noqa: T201
 
-    assert {"cut before", "cut after", "truncate", "500", "429", "401", "redirect"} <= faults
+    faults = Counter(one.fault for one in storm.to_bank + storm.to_issuer)
+    assert min(faults[kind] for kind in KINDS_OF_FAULTS) > 0
     assert made > 0
 
 

@@ -23,6 +23,7 @@ from tests.stack.loopback import QuietServer
 
 UPSTREAM_SECONDS = 20
 LONGEST_DELAY_SECONDS = 0.2
+KINDS_OF_FAULTS = ("delay", "cut before", "cut after", "truncate", "500", "429", "401", "redirect")
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "server", "date"})
 
 
@@ -97,6 +98,7 @@ class DisturbedNetwork:
             "401": unauthorized,
             "redirect": Answer(307, (("Location", elsewhere + "/elsewhere"),)),
         }
+        self._deck: list[str] = []
         self._upstream, self._random, self._lock = urlsplit(upstream), random, Lock()
         self._server = QuietServer(("127.0.0.1", 0), _handler_of(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -117,11 +119,16 @@ class DisturbedNetwork:
         self._thread.join()
 
     def next_fault(self) -> tuple[str | None, float]:
-        """Return what to do to the next request, and how long to hold it up."""
-        kinds = ["delay", "cut before", "cut after", "truncate", *self.own_answers]
+        """Return what to do to the next request, and how long to hold it up.
+
+        Faults are dealt like cards, so that each comes up before one comes up again.
+        """
         with self._lock:
+            if not self._deck:
+                self._deck = [*KINDS_OF_FAULTS]
+                self._random.shuffle(self._deck)
             disturbed = self._random.randrange(100) < self.share
-            fault = self._random.choice(kinds) if disturbed else None
+            fault = self._deck.pop() if disturbed else None
             delay = self._random.uniform(0, LONGEST_DELAY_SECONDS) if fault == "delay" else 0
             return fault, delay
 
