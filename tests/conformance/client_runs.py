@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.stack import Run
+from tests.stack.issuer import signing_keys
 
 METADATA_PATHS = (
     "/.well-known/openid-configuration",
@@ -27,7 +28,11 @@ ID_TOKEN = "an.id.token"
 
 ODD_ENTRY = "odd"
 """The vault's entry of these credentials."""
-ODD_CREDENTIALS = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+ODD_CREDENTIALS = {
+    "client_id": CLIENT_ID,
+    "client_secret": CLIENT_SECRET,
+    "private_jwk": json.dumps(signing_keys()["ec"].pair.as_dict(private=True)),
+}
 
 
 @dataclass(frozen=True)

@@ -198,6 +198,12 @@ def post_run(client_under_test: ClientUnderTest) -> Surroundings:
     return _recorded(client_under_test, "client_secret_post")
 
 
+@pytest.fixture(scope="session")
+def key_run(client_under_test: ClientUnderTest) -> Surroundings:
+    """What our client sent in a good run in which it authenticated by private_key_jwt."""
+    return _recorded(client_under_test, "private_key_jwt")
+
+
 @pytest.fixture(params=["client_secret_basic", "client_secret_post"])
 def good_run(request: pytest.FixtureRequest, client_under_test: ClientUnderTest) -> Surroundings:
     """Each of the two, one after the other."""

@@ -42,13 +42,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def job(folder: Path, stack_of_processes: LocalStack) -> Path:
-    """The README's job, with the addresses of these tests."""
+    """The README's job, with the addresses and the vault of these tests."""
     assert JOB is not None
     text = JOB[1]
     stack = stack_of_processes
     changes = {
         "http://localhost:9000": stack.auth_url,
         "http://localhost:9001": stack.bank_url,
+        "/run/secrets": str(stack.demo.state / "vault"),
     }
     for there, here in changes.items():
         assert text.count(there) == 1
@@ -82,7 +83,7 @@ def test_only_what_the_readme_names_is_copied(folder: Path) -> None:
 
 def test_the_job_has_about_ten_lines() -> None:
     assert JOB is not None
-    assert len([line for line in JOB[1].splitlines() if line]) <= 11
+    assert len([line for line in JOB[1].splitlines() if line]) <= 12
 
 
 def test_the_modules_come_from_the_copies_and_bring_in_nothing_but_requests_and_opentelemetry(
@@ -102,7 +103,6 @@ def test_the_modules_come_from_the_copies_and_bring_in_nothing_but_requests_and_
 
 def test_the_job_reads_the_banks_account(job: Path, stack_of_processes: LocalStack) -> None:
     stack = stack_of_processes
-    vault = stack.demo.state / "vault" / DEMO_CLIENT
     held = stack.read_from_vault(DEMO_CLIENT)
     pair = (held["client_id"], held["client_secret"])
     asked = {"grant_type": "client_credentials"}
@@ -110,4 +110,4 @@ def test_the_job_reads_the_banks_account(job: Path, stack_of_processes: LocalSta
     bearer = {"Authorization": f"Bearer {token['access_token']}"}
     account = requests.get(f"{stack.bank_url}/account", headers=bearer, timeout=10).json()
 
-    assert run(job.parent, [job.name, str(vault)]) == f"{account['balance']}\n"
+    assert run(job.parent, [job.name]) == f"{account['balance']}\n"
