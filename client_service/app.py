@@ -73,7 +73,7 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
     provider.add_span_processor(ArrowEventProcessor(database))
     credentials = VaultCredentials(open_vault(settings), settings.vault_entry)
     bank = bank_client(settings, provider, credentials)
-    jobs = registered_jobs(settings, bank)
+    jobs = registered_jobs(settings, bank, database)
     schedules = {
         job.name: Schedule(
             database, job.name, ticks=job.ticks, lease_seconds=settings.lease_seconds
