@@ -90,7 +90,7 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
     )
     metrics = Metrics()
     bank = bank_client(settings, provider, credentials, TokenMetrics(metrics))
-    jobs = registered_jobs(settings, bank)
+    jobs = registered_jobs(settings, bank, database)
     schedules = {
         job.name: Schedule(
             database, job.name, ticks=job.ticks, lease_seconds=settings.lease_seconds

@@ -42,6 +42,9 @@ class Entry:
 
     sequence: int
     amount: int  # minor units
+    counterparty: str | None = None
+    reference: str | None = None
+    booked_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,7 @@ def page_in(answer: dict[str, Any]) -> Page:
     listed = answer.get("transactions")
     if not isinstance(listed, list) or not all(isinstance(entry, dict) for entry in listed):
         raise BankError("invalid_answer", "`transactions` is no list of objects", HTTPStatus.OK)
-    entries = tuple(
-        Entry(_integer(entry, "sequence"), _integer(entry, "amount")) for entry in listed
-    )
+    entries = tuple(_entry(entry) for entry in listed)
     return Page(entries, None if answer.get("next") is None else _text(answer, "next"))
 
 
@@ -109,6 +110,15 @@ def _integer(answer: dict[str, Any], name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
         raise BankError("invalid_answer", f"`{name}` is no whole number", HTTPStatus.OK)
     return value
+
+
+def _entry(answer: dict[str, Any]) -> Entry:
+    """Return the transaction in ``answer``; another API may say less of it than our bank does."""
+    numbers = _integer(answer, "sequence"), _integer(answer, "amount")
+    texts = [answer.get(name) for name in ("counterparty", "reference", "booked_at")]
+    if not all(text is None or isinstance(text, str) for text in texts):
+        raise BankError("invalid_answer", "a transaction is described by no text", HTTPStatus.OK)
+    return Entry(*numbers, *texts)
 
 
 def _name_of(status: int) -> str:

@@ -17,6 +17,9 @@ from shared.arrows import Arrow, passed
 from shared.tracing import TracingAdapter
 
 TIMEOUT_SECONDS = (3.05, 10)  # to connect, and for each read
+LONG_WAY = 1000
+LONG_PAGE = 500
+"""How many transactions a page is to have where more than `LONG_WAY` are to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,10 @@ class BankClient:
 
     def first_page_link(self, account: Account, after: int) -> str:
         """Return the link to the transactions of ``account`` that follow number ``after``."""
+        query = {"after": after} if after else {}
+        query |= {"limit": LONG_PAGE} if account.as_of - after > LONG_WAY else {}
         joint = "&" if "?" in account.transactions else "?"
-        return account.transactions + (joint + urlencode({"after": after}) if after else "")
+        return account.transactions + (joint + urlencode(query) if query else "")
 
     def page(self, link: str) -> Page:
         """Return the page behind ``link``; raise BankError or TokenError where it can't be read."""

@@ -70,6 +70,22 @@ class Run(Base):
     """What it came to, in the job's own form."""
 
 
+class KeptPage(Base):
+    """What a page of transactions was when the job read it: `page_digests.py` says what a page is.
+
+    They are of the account that the job's cursor names, up to where it stands; a page beyond that
+    is of a reading under way, or of an earlier account, and is replaced when it is read.
+    """
+
+    __tablename__ = "kept_page"
+
+    job: Mapped[str] = mapped_column(String(64), primary_key=True)
+    last: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """The number of the page's last transaction."""
+    entry_sum: Mapped[int] = mapped_column(BigInteger)
+    digest: Mapped[str] = mapped_column(String(64))
+
+
 class ArrowEvent(Base):
     """An arrow event of a run's trace; its key makes a second delivery harmless."""
 

@@ -1,40 +1,44 @@
 """Reconciliation: checks that the account's transactions add up to its balance.
 
-Reads forward from where the last balanced reading ended: sums what has come since.
+Reads forward from where the last balanced reading ended, up to the `as_of` of the balance, and
+sums what has come since. What has been read is saved page by page, so that a run that is cut off
+costs no more than the page in hand; and with it a digest of the transactions, by which the full
+audit knows them again.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 
-from client_service.bank_answers import Account, BankError, Page
+from pydantic import TypeAdapter
+
+from client_service.bank_answers import Account
 from client_service.bank_client import BankClient
-from client_service.task import Fields, Report, Task
-
-Step = Callable[[str], AbstractContextManager[object]]
+from client_service.findings import Finding, Findings, Kind
+from client_service.kept_pages import keep_pages
+from client_service.page_digests import Cursor, PageDigest
+from client_service.task import Report, Task
+from client_service.transaction_pages import Reading, Step, missing, pages
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
-    """How far the transactions of ``source`` have been read, and what they added up to."""
+class Progress:
+    """Where the last balanced reading ended, and the reading that is under way or was cut off."""
 
-    source: str = ""
-    sequence: int = 0
-    entry_sum: int = 0
+    cursor: Cursor = field(default_factory=Cursor)
+    reading: Reading | None = None
 
-    @classmethod
-    def of(cls, fields: Fields | None) -> "Cursor":
-        """Return the cursor that `fields` of it made; the beginning where there are none."""
-        return cls(**fields) if fields else cls()
 
-    def fields(self) -> dict[str, str | int]:
-        """Return the cursor as it is stored."""
-        return {"source": self.source, "sequence": self.sequence, "entry_sum": self.entry_sum}
+STORED = TypeAdapter(Progress)
+"""The progress as the job keeps it, in JSON."""
+
+Save = Callable[[Progress, Sequence[PageDigest]], None]
+"""Keeps the progress and the digests of the pages whose end it passed: both, or neither."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """The result of a run: all amounts in minor units of ``currency``."""
+    """What a run came to: amounts in minor units of ``currency``."""
 
     account_id: str
     currency: str
@@ -42,18 +46,33 @@ class Reconciliation:
     as_of: int
     entry_sum: int
     transactions_read: int
-    cursor: Cursor  # where the next run begins
+    findings: Findings
 
     @property
     def difference(self) -> int:
-        """What the balance has that the transactions do not explain; 0 where it is balanced."""
+        """What the balance has that the transactions do not explain."""
         return self.balance - self.entry_sum
 
-    def report(self) -> Report:
-        """Return what a run says that came to this."""
-        return Report(self._fields(), self._sentence(), not self.difference, self.cursor.fields())
+    @property
+    def balanced(self) -> bool:
+        """Whether everything adds up."""
+        return not self.difference and not self.findings
 
-    def _fields(self) -> dict[str, str | int | bool]:
+    @property
+    def sentence(self) -> str:
+        """What a person is told: that all adds up, or what does not."""
+        read = f"{self.transactions_read} transactions read"
+        if self.balanced:
+            balance = f"balance {self.balance} {self.currency} (minor units)"
+            return f"account {self.account_id} is balanced; {read}, {balance}"
+        what = f"is off by {self.difference}" if self.difference else "is not as it should be"
+        others = len(self.findings.listed) + self.findings.unlisted - 1
+        more = f"; {others} more finding{'s' if others > 1 else ''}" if others else ""
+        told = f"{self.findings.listed[0]}{more}"
+        return f"account {self.account_id} {what}: {told}; {read} ({self.currency}, minor units)"
+
+    def fields(self) -> dict[str, object]:
+        """Return the result as it is stored with its run and told in JSON."""
         return {
             "account_id": self.account_id,
             "currency": self.currency,
@@ -61,74 +80,114 @@ class Reconciliation:
             "sum": self.entry_sum,
             "balance": self.balance,
             "as_of": self.as_of,
-            "balanced": not self.difference,
+            "balanced": self.balanced,
             "difference": self.difference,
+            "findings": [asdict(finding) for finding in self.findings.listed],
+            "unlisted_findings": self.findings.unlisted,
         }
 
-    def _sentence(self) -> str:
-        verdict = f"is off by {self.difference}" if self.difference else "is balanced"
-        return (
-            f"account {self.account_id} {verdict}; {self.transactions_read} transactions read, "
-            f"balance {self.balance} {self.currency} (minor units)"
-        )
 
-
-def work_of_reconcile(bank: BankClient) -> Callable[[Task], Report]:
-    """Return the work of the job `reconcile`: one reconciliation of the account of ``bank``."""
+def work_of_reconcile(bank: BankClient, job: str) -> Callable[[Task], Report]:
+    """Return the work of ``job``: one reconciliation of the account of ``bank``."""
 
     def work(task: Task) -> Report:
-        cursor = Cursor.of(task.cursor)
-        return reconcile(bank, cursor, task.check, task.step).report()
+        def save(progress: Progress, passed: Sequence[PageDigest]) -> None:
+            fields = STORED.dump_python(progress, mode="json")
+            task.save(fields, lambda session: keep_pages(session, job, passed))
+
+        progress = STORED.validate_python(task.cursor or {})
+        result, cursor = reconcile(bank, progress, save, task.check, task.step)
+        ended = STORED.dump_python(Progress(cursor), mode="json")
+        return Report(result.fields(), result.sentence, result.balanced, ended)
 
     return work
 
 
 def reconcile(
     bank: BankClient,
-    cursor: Cursor,
+    progress: Progress,
+    save: Save,
     check: Callable[[], None] = lambda: None,
     step: Step = lambda _name: nullcontext(),
-) -> Reconciliation:
-    """Read the account and its transactions since ``cursor``, up to the balance's `as_of`.
+) -> tuple[Reconciliation, Cursor]:
+    """Read the account and its transactions since the cursor, up to the balance's `as_of`.
 
-    ``check`` is called before each page and raises where the run may not go on; ``step`` wraps
-    each request. Where the sum differs, the cursor stays, and the next run looks again.
+    A reading that was cut off is taken up where it stood, and led to the `as_of` at which it
+    began. Returns the result, and where the next run begins: where something does not add up, that
+    is where this one began, to look again.
 
     Raises BankError and TokenError where something cannot be read.
     """
     with step("read account"):
         account = bank.account()
-    source = f"{bank.account_url}#{account.account_id}"
-    if cursor.source != source or cursor.sequence > account.as_of:
-        cursor = Cursor(source)  # another account, or a ledger that began anew
-    last, entry_sum, count = cursor.sequence, cursor.entry_sum, 0
-    link = bank.first_page_link(account, cursor.sequence) if account.as_of > last else None
-    while link:
-        check()
-        with step("read transactions"):
-            page = bank.page(link)
-        _require_order(page, last, account)
-        entry_sum += sum(entry.amount for entry in page.entries)
-        count += len(page.entries)
-        last = page.entries[-1].sequence if page.entries else last
-        link = page.next
-    reached = Cursor(source, account.as_of, entry_sum)
+    source = source_of(bank, account)
+    reading = _begun(progress, source, account)
+    cursor = _starting_point(progress.cursor, source, reading.target.sequence)
+    count = 0
+    for entries in pages(bank, account, reading, check, step):
+        count += len(entries)
+        reading, passed = reading.on(account.account_id, entries)
+        save(Progress(progress.cursor, reading), passed)
+    reading = reading.at_its_end(account.account_id)
+    reading = reading.with_findings(*_difference(account, cursor, reading))
+    return result_of(account, reading, count), cursor if reading.findings else reading.reached
+
+
+def source_of(bank: BankClient, account: Account) -> str:
+    """Return what names the account among all that there are."""
+    return f"{bank.account_url}#{account.account_id}"
+
+
+def result_of(account: Account, reading: Reading, count: int) -> Reconciliation:
+    """Return what ``reading`` came to, at its end; this run read ``count`` transactions of it."""
     return Reconciliation(
         account_id=account.account_id,
         currency=account.currency,
-        balance=account.balance,
-        as_of=account.as_of,
-        entry_sum=entry_sum,
+        balance=reading.target.entry_sum,
+        as_of=reading.target.sequence,
+        entry_sum=reading.reached.entry_sum,
         transactions_read=count,
-        cursor=reached if entry_sum == account.balance else cursor,
+        findings=reading.findings,
     )
 
 
-def _require_order(page: Page, last: int, account: Account) -> None:
-    """Refuse a page that repeats, goes back, goes past `as_of`, or promises more and is empty."""
-    for entry in page.entries:
-        if not last < entry.sequence <= account.as_of:
-            raise BankError("invalid_answer", f"transaction {entry.sequence} is out of order", 200)
-        last = entry.sequence
-    if page.next and not page.entries:
-        raise BankError("invalid_answer", "an empty page has a page after it", 200)
+def _begun(progress: Progress, source: str, account: Account) -> Reading:
+    """Return the reading that was cut off, or a new one; tell of a ledger that became shorter.
+
+    Such a ledger is told once, and read from its beginning: it may have been begun anew.
+    """
+    cut_off = progress.reading
+    if cut_off and cut_off.target.source == source and cut_off.target.sequence <= account.as_of:
+        return cut_off
+    known = [progress.cursor, cut_off.target if cut_off else Cursor()]
+    known_end = max((one.sequence for one in known if one.source == source), default=0)
+    target = Cursor(source, account.as_of, account.balance)
+    reading = Reading(_starting_point(progress.cursor, source, account.as_of), target)
+    if known_end <= account.as_of:
+        return reading
+    lost = missing(account.account_id, account.as_of, known_end, None)
+    return reading.with_findings(lost)
+
+
+def _starting_point(cursor: Cursor, source: str, as_of: int) -> Cursor:
+    """Return ``cursor``; of another account, or past the end of this one, its beginning."""
+    is_of_it = cursor.source == source and cursor.sequence <= as_of
+    return cursor if is_of_it else Cursor(source)
+
+
+def _difference(account: Account, cursor: Cursor, reading: Reading) -> list[Finding]:
+    """Return that what came after ``cursor`` does not explain the balance, if that is so."""
+    target, found = reading.target, reading.reached.entry_sum
+    if found == target.entry_sum:
+        return []
+    expected = target.entry_sum - cursor.entry_sum
+    return [
+        Finding(
+            Kind.DIFFERENCE,
+            account.account_id,
+            cursor.sequence,
+            target.sequence,
+            expected,
+            found - cursor.entry_sum,
+        )
+    ]

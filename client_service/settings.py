@@ -120,6 +120,9 @@ class ClientServiceSettings(VaultSettings, MetricsSettings):
     """When the job `reconcile` is due: `every 60s` (s, m, h, d), a cron expression of five fields
     (`*/5 * * * *`), or `never`: on demand alone."""
 
+    full_audit_schedule: Annotated[str, AfterValidator(_checked_schedule)] = "0 3 * * SUN"
+    """When every transaction that was reconciled is read again, in the same form."""
+
     time_zone: Annotated[str, AfterValidator(_checked_zone)] = "UTC"
     """The time zone by whose clocks cron expressions are read: `Europe/Berlin`."""
 

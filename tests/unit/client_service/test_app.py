@@ -97,9 +97,12 @@ def test_scope_resource_method_and_path_are_settings(
     assert run.error == "404 Not Found"
 
 
+NEVER = {"reconcile_schedule": "never", "full_audit_schedule": "never"}
+
+
 @pytest.mark.parametrize(
     ("settings", "starts"),
-    [({}, True), ({"scheduler": False}, False), ({"reconcile_schedule": "never"}, False)],
+    [({}, True), ({"scheduler": False}, False), (NEVER, False)],
     ids=["default", "scheduler=false", "never"],
 )
 def test_the_scheduler_starts_unless_it_is_switched_off(
@@ -146,7 +149,7 @@ def test_gunicorn_loads_an_application_whose_scheduler_runs(
         root.handlers[:], root.level = handlers, level
 
     service = loaded["service"]
-    assert [one._thread.is_alive() for one in service.schedulers] == [True]
+    assert [one._thread.is_alive() for one in service.schedulers] == [True, True]
     service.stop()
     assert service.stop in at_exit
     service.database.engine.dispose()

@@ -203,7 +203,7 @@ def test_a_job_that_does_not_exist_is_said(app: Flask) -> None:
     result = run_once(app, "no-job")
 
     assert result.exit_code == 2
-    assert "'no-job' is not 'reconcile'" in result.stderr
+    assert "'no-job' is not one of 'reconcile', 'full-audit'" in result.stderr
 
 
 def test_a_command_that_is_told_to_stop_ends_after_the_page_in_hand(

@@ -7,7 +7,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, select, text
+from sqlalchemy import insert, inspect, select, text
 from sqlalchemy.dialects import postgresql
 
 from client_service.app import MIGRATIONS
@@ -104,3 +104,18 @@ def test_the_schema_can_be_taken_back_to_nothing(empty: Database, alembic: Confi
     command.downgrade(alembic, "base")
 
     assert inspect(empty.engine).get_table_names() == ["alembic_version"]
+
+
+def test_after_the_upgrade_to_digests_the_reconciliation_begins_anew(
+    empty: Database, alembic: Config
+) -> None:
+    command.upgrade(alembic, "0002")
+    with empty.writing() as session:
+        cursor = {"source": "http://bank#acc-1", "sequence": 5}
+        session.execute(insert(Job), [{"name": "reconcile", "fence": 7, "cursor": cursor}])
+
+    command.upgrade(alembic, "0003")
+
+    with empty.reading() as session:
+        job = session.get_one(Job, "reconcile")
+    assert (job.cursor, job.fence) == (None, 7)

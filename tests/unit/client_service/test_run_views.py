@@ -60,7 +60,8 @@ def test_the_page_shows_a_difference(
     server.reply("/account", Reply(document={**members, "transactions": "/t"}))
     service.worker.work(taken(service))
 
-    assert '<td class="unbalanced">account a is off by 7; ' in client.get("/").text
+    told = '<td class="unbalanced">account a is off by 7: the balance changed by 7 '
+    assert told in client.get("/").text
 
 
 def test_the_page_shows_the_error_of_a_failed_run_as_text(
@@ -156,6 +157,8 @@ def test_a_run_is_told_with_its_result_and_its_arrows(
         "as_of": 5,
         "balanced": True,
         "difference": 0,
+        "findings": [],
+        "unlisted_findings": 0,
     }
     assert [arrow["arrow"] for arrow in run["arrows"]] == [1, 4, 4, 4, 4]
 
