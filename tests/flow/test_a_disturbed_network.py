@@ -233,7 +233,7 @@ def worker(stack: LocalStack, metadata_url: str, bank_url: str, folder: Path) ->
         metadata_url=metadata_url,
         api_url=bank_url,
         scope=WORKERS_SCOPE,
-        interval_seconds=1,
+        reconcile_schedule="every 1s",
     )
     service: ClientService = create_app(settings).extensions["client_service"]
     return service

@@ -38,7 +38,11 @@ def shown_after_a_run(app: Flask) -> Shown:
 
 
 def runs(samples: Shown) -> dict[str, float]:
-    return {labels[2]: value for labels, value in samples.items() if labels[0] == "runs_total"}
+    return {
+        labels[2]: value
+        for labels, value in samples.items()
+        if labels[:2] == ("runs_total", RECONCILE)
+    }
 
 
 def test_before_the_first_run_the_series_are_there_and_zero(app: Flask) -> None:
