@@ -69,9 +69,13 @@ def form_decoded(text: bytes) -> str:
 
     RFC 6749 Appendix B. Raises ValueError where it is not well-formed.
     """
-    if _BROKEN_PERCENT.search(text):
-        raise ValueError("a broken percent-encoding")
-    return unquote_to_bytes(text.replace(b"+", b" ")).decode()
+    if b"%" in text:
+        if _BROKEN_PERCENT.search(text):
+            raise ValueError("a broken percent-encoding")
+        text = unquote_to_bytes(text.replace(b"+", b" "))
+    else:
+        text = text.replace(b"+", b" ")
+    return text.decode()
 
 
 def _body(request: Request) -> bytes:

@@ -6,5 +6,5 @@ from shared.service_logging import configure_logging
 from shared.settings import read_settings
 
 settings = read_settings(AuthServerSettings)
-configure_logging(SERVICE, settings.log_level)
+configure_logging(SERVICE, settings.log_level, settings.log_requests)
 app = create_app(settings)

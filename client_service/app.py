@@ -83,8 +83,7 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
     """Return the application; it starts nothing (`wsgi.py` does)."""
     settings = settings or read_settings(ClientServiceSettings)
     database = Database(settings.database_url, settings.database_password)
-    provider = tracer_provider(SERVICE)
-    provider.add_span_processor(ArrowEventProcessor(database))
+    provider = tracer_provider(SERVICE, ArrowEventProcessor(database))
     credentials = VaultCredentials(
         open_vault(settings), settings.vault_entry, PROOFS[settings.auth_method]
     )

@@ -46,7 +46,7 @@ def run_once_command(
     @click.option("--dry-run", is_flag=True, help="Read and check, but take and store nothing.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
     def run_once(job: str, dry_run: bool, as_json: bool) -> None:
-        configure_logging(SERVICE, settings.log_level)
+        configure_logging(SERVICE, settings.log_level, settings.log_requests)
         try:
             with told_of_the_database(), stopped_by_sigterm(worker):
                 run = worker.try_out(job) if dry_run else do_run(job)

@@ -188,6 +188,7 @@ class LocalStack:
         for service in self.services:
             settings[f"{service.name}_bind".upper()] = f"127.0.0.1:{service.port}"
             settings[f"{service.name}_transport".upper()] = "plain-http"
+            settings[f"{service.name}_log_requests".upper()] = "arrows"
         return settings
 
     def _make_secrets(self) -> None:

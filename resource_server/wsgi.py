@@ -6,6 +6,6 @@ from shared.service_logging import configure_logging
 from shared.settings import read_settings
 
 settings = read_settings(ResourceServerSettings)
-configure_logging("resource_server", settings.log_level)
+configure_logging("resource_server", settings.log_level, settings.log_requests)
 app = create_app(settings)
 fetch_keys_early(app)

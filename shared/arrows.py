@@ -13,7 +13,8 @@ from enum import Enum
 
 from opentelemetry import trace
 
-log = logging.getLogger(__name__)
+PASSED = f"{__name__}.passed"
+log, log_passed = logging.getLogger(__name__), logging.getLogger(PASSED)
 
 TOKEN_START_LENGTH = 10
 LONGEST_PARAMETER = 200
@@ -53,6 +54,8 @@ def passed(
     that is not now: the event then carries that time, and how long the arrow took.
     Parameters that are a token or a secret are shortened here, whoever the caller is.
     """
+    if not log_passed.isEnabledFor(logging.INFO) and not trace.get_current_span().is_recording():
+        return
     fields = {
         "arrow": arrow.number,
         "name": arrow.name,
@@ -60,7 +63,8 @@ def passed(
         "url": without_query(url),
     }
     fields |= {"status": status, "parameters": shortened(parameters)}
-    _record(f"arrow {arrow.number} passed: {arrow.words}", "passed", fields, started)
+    message = f"arrow {arrow.number} passed: {arrow.words}"
+    log_passed.info(message, extra={"event": _recorded("passed", fields, started)})
 
 
 def refused(
@@ -83,7 +87,8 @@ def refused(
         "status": status,
     }
     fields |= {"error": error, "parameters": shortened(parameters)}
-    _record(f"refused: {status} {error}", "refused", fields, started)
+    message = f"refused: {status} {error}"
+    log.info(message, extra={"event": _recorded("refused", fields, started)})
 
 
 def shortened(parameters: Mapping[str, object] | None) -> dict[str, str] | None:
@@ -106,25 +111,28 @@ def _shortened(name: str, value: str) -> str:
     return value if len(value) <= LONGEST_PARAMETER else f"{value[:LONGEST_PARAMETER]}…"
 
 
-def _record(
-    message: str, outcome: str, fields: Mapping[str, object], started: float | None
-) -> None:
+def _recorded(
+    outcome: str, fields: Mapping[str, object], started: float | None
+) -> dict[str, object]:
+    """Put the event on the current span, and return it for the log."""
     span = trace.get_current_span()
     context = span.get_span_context()
     set_out = time.time() if started is None else started
-    event = {"outcome": outcome, "service": _service_of(span), **fields}
+    event: dict[str, object] = {"outcome": outcome, **fields}
     if started is not None:
         event["duration_ms"] = round((time.time() - started) * 1000, 2)
     event["trace_id"] = trace.format_trace_id(context.trace_id)
     event["span_id"] = trace.format_span_id(context.span_id)
     event["time"] = datetime.fromtimestamp(set_out, UTC).isoformat(timespec="microseconds")
     event = {name: value for name, value in event.items() if value is not None}
-    span.add_event(f"arrow.{outcome}", _attributes(event), timestamp=int(set_out * 1e9))
-    log.info(message, extra={"event": event})
+    if span.is_recording():  # else nobody receives it
+        event["service"] = _service_of(span)
+        span.add_event(f"arrow.{outcome}", _attributes(event), timestamp=int(set_out * 1e9))
+    return event
 
 
 def _service_of(span: trace.Span) -> str:
-    """Return the name of the service whose span this is; empty where no SDK made the span."""
+    """Return the name of the service whose span this is; empty where another SDK made the span."""
     resource = getattr(span, "resource", None)
     return str(resource.attributes["service.name"]) if resource else ""
 

@@ -16,6 +16,13 @@ from shared.tracing import trace_requests
 
 LONGEST_BODY_BYTES = 64 * 1024
 
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'",
+}
+"""What every answer has, unless its view says something else."""
+
 _PORT = re.compile(r":\d{1,5}$")
 
 
@@ -31,7 +38,7 @@ def service_app(
     ``checks`` and ``lives`` are those of `/readyz` and `/livez`. Its static folder is off; bodies
     over 64 KiB get 413.
     """
-    app = Flask(import_name, static_folder=None)
+    app = _SynchronousFlask(import_name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY_BYTES
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # else it answers before any token check
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
@@ -46,6 +53,17 @@ def service_app(
     app.after_request(_security_headers)
     app.register_blueprint(health_blueprint(checks, lives))
     return app
+
+
+class _SynchronousFlask(Flask):
+    """Flask that knows no view of ours to be asynchronous.
+
+    Its own looks at each function again before each call, a dozen of them in a request.
+    """
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``func``."""
+        return func
 
 
 def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]:
@@ -72,9 +90,9 @@ def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]
         "threads": settings.threads,
         "graceful_timeout": 30,
         "keepalive": 5,
-        "accesslog": "-",
+        "accesslog": "-" if settings.log_requests == "access" else None,
         "access_log_format": ACCESS_LOG_FORMAT,
-        "logconfig_dict": logging_configuration(service, settings.log_level),
+        "logconfig_dict": logging_configuration(service, settings.log_level, settings.log_requests),
         # gunicorn trusts loopback to say scheme and path in headers; here only `proxies` does.
         "secure_scheme_headers": {},
         "forwarder_headers": "",
@@ -114,7 +132,8 @@ def is_trusted(host: str, settings: ServiceSettings) -> bool:
 
 
 def _security_headers(response: Response) -> Response:
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Referrer-Policy", "no-referrer")
-    response.headers.setdefault("Content-Security-Policy", "default-src 'none'")
+    present = set(response.headers.keys(lower=True))
+    for name, value in SECURITY_HEADERS.items():
+        if name.lower() not in present:
+            response.headers.add(name, value)
     return response

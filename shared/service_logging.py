@@ -6,24 +6,34 @@ import logging.config
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from opentelemetry import trace
 
-from shared.arrows import TOKEN_START_LENGTH
+from shared.arrows import PASSED, TOKEN_START_LENGTH
 from shared.health import HEALTH_PATHS
+
+# What no line of ours says is not looked for: thread, process, task, and the caller's line.
+logging.logThreads = logging.logProcesses = False
+logging.logMultiprocessing = logging.logAsyncioTasks = False
+logging._srcfile = None  # type: ignore[assignment]  # the logging HOWTO's own switch
+
+LogRequests = Literal["refusals", "arrows", "access"]
 
 ACCESS_LOG_FORMAT = "%(m)s %(U)s answered %(s)s in %(M)s ms"
 """gunicorn's access line. `U` is the path alone: a query string may hold credentials."""
 
 
-def configure_logging(service: str, level: str) -> None:
+def configure_logging(service: str, level: str, requests: LogRequests = "refusals") -> None:
     """Send every log line of this process to standard error, as JSON and redacted."""
-    logging.config.dictConfig(logging_configuration(service, level))
+    logging.config.dictConfig(logging_configuration(service, level, requests))
 
 
-def logging_configuration(service: str, level: str) -> dict[str, Any]:
-    """Return the configuration for `logging.config.dictConfig`, which gunicorn takes as well."""
+def logging_configuration(service: str, level: str, requests: LogRequests) -> dict[str, Any]:
+    """Return the configuration for `logging.config.dictConfig`, which gunicorn takes as well.
+
+    ``level`` is the lowest that is logged; ``requests`` is the setting `log_requests`.
+    """
     stderr = {"handlers": ["stderr"], "level": level, "propagate": False}
     return {
         "version": 1,
@@ -40,6 +50,8 @@ def logging_configuration(service: str, level: str) -> dict[str, Any]:
             "gunicorn.access": stderr | {"filters": ["health"]},
             # Who did what is no matter of how talkative the log is.
             "audit": stderr | {"level": "INFO"},
+            # Of a request that goes well: two such lines cost a token as much as all of Flask does.
+            PASSED: {"level": level if requests == "arrows" else "WARNING"},
             # At DEBUG Authlib logs whole tokens (RFC 6749 §10.3: they stay confidential).
             "authlib": {"level": "INFO" if level == "DEBUG" else level},
             # At DEBUG botocore logs whole answers, a secret's value too; so may what Azure's uses.
@@ -65,21 +77,31 @@ class RedactingJsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line for ``record``."""
+        event = getattr(record, "event", {})
         fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
             "level": record.levelname,
             "logger": record.name,
             "service": self._service,
-            "message": record.getMessage(),
+            "message": redacted(record.getMessage()),
         }
-        context = trace.get_current_span().get_span_context()
-        if context.is_valid:
-            fields["trace_id"] = trace.format_trace_id(context.trace_id)
-            fields["span_id"] = trace.format_span_id(context.span_id)
+        if "trace_id" not in event:
+            fields |= _ids_of_the_trace()
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        fields |= getattr(record, "event", {})
-        return json.dumps({name: _redacted(value) for name, value in fields.items()}, default=str)
+            fields["exception"] = redacted(self.formatException(record.exc_info))
+        for name, value in event.items():
+            fields[name] = _redacted(value)
+        return _as_json(fields)
+
+
+def _ids_of_the_trace() -> dict[str, str]:
+    context = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return {}
+    return {
+        "trace_id": trace.format_trace_id(context.trace_id),
+        "span_id": trace.format_span_id(context.span_id),
+    }
 
 
 def without_trace_of_silence(record: logging.LogRecord) -> bool:
@@ -105,6 +127,8 @@ def redacted(text: str) -> str:
     Authorization header, credentials of forms and JSON, and passwords in URLs. It does not know
     a secret that stands alone and has no form of ours.
     """
+    if not _MAY_HOLD_ONE.search(text):  # of what most texts are, this is all that they cost
+        return text
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
@@ -118,6 +142,9 @@ def _redacted(value: object) -> object:
     return value
 
 
+_as_json = json.JSONEncoder(default=str).encode
+
+
 def _start_and_length(match: re.Match[str]) -> str:
     return f"{match.group()[:TOKEN_START_LENGTH]}… ({len(match.group())} characters)"
 
@@ -125,6 +152,9 @@ def _start_and_length(match: re.Match[str]) -> str:
 def _length(match: re.Match[str]) -> str:
     return f"{match.group('before')}({len(match.group('secret'))} characters)"
 
+
+_MAY_HOLD_ONE = re.compile(r"eyJ|ccs_|[=@'\"\s]")
+"""What stands in each text that one of the patterns below finds something in."""
 
 _PATTERNS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     # A JWT, whole or cut: its header is a JSON object in base64url.

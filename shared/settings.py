@@ -33,6 +33,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from shared.origins import is_https_or_loopback
+from shared.service_logging import LogRequests
 
 LAST_PORT = 65535
 STATE_DIR_VARIABLE = "LOCAL_STATE_DIR"
@@ -158,6 +159,11 @@ class ServiceSettings(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """The lowest level that is logged."""
+
+    log_requests: LogRequests = "refusals"
+    """Which requests are a line of the log, beside the audit trail: the `refusals` alone; each of
+    the `arrows` too that a request passes, as in the demonstration; or with each request's method,
+    path and status (`access`)."""
 
     @field_validator("database_url")
     @classmethod

@@ -2,7 +2,8 @@
 
 The OpenTelemetry SDK always runs, so that trace ids exist, unless `OTEL_SDK_DISABLED` is `true`.
 Spans leave the process only where a standard variable asks for it: `OTEL_TRACES_EXPORTER=otlp`, or
-`OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`).
+`OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`). Where nobody receives them, a span is its ids
+and nothing is recorded on it.
 """
 
 import logging
@@ -15,9 +16,15 @@ from flask import Flask, Response, g, request
 from opentelemetry import context, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    Decision,
+    Sampler,
+    SamplingResult,
+)
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from requests import PreparedRequest
@@ -35,18 +42,19 @@ PROTOCOL_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_
 _propagator = TraceContextTextMapPropagator()
 
 
-def tracer_provider(service: str) -> TracerProvider:
+def tracer_provider(service: str, *processors: SpanProcessor) -> TracerProvider:
     """Return a provider of tracers for ``service``, which exports where the environment says so.
 
-    Every span is recorded, whatever the sampler or the caller's sampling flag says: neither decides
-    whether our events exist, only whether they are exported. Call after gunicorn's fork: an
-    exporter has a thread.
+    ``processors`` are told of each span as well. Where anybody is, every span is recorded, whatever
+    the sampler or the caller's sampling flag says: neither decides whether our events exist, only
+    whether they are exported. Call after gunicorn's fork: an exporter has a thread.
     """
     provider = TracerProvider(resource=_resource(service))
+    told = [*processors, *([BatchSpanProcessor(OTLPSpanExporter())] if _exports() else [])]
     chosen = provider.sampler if os.environ.get("OTEL_TRACES_SAMPLER") else ALWAYS_ON
-    provider.sampler = RecordedAnyway(chosen)
-    if _exports():
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider.sampler = RecordedAnyway(chosen) if told else ALWAYS_OFF
+    for processor in told:
+        provider.add_span_processor(processor)
     return provider
 
 
@@ -100,9 +108,10 @@ def trace_requests(app: Flask, provider: TracerProvider) -> None:
     def open_span() -> None:
         if request.path in WITHOUT_SPAN:
             return
+        is_below_another = "HTTP_TRACEPARENT" in request.environ
         span = tracer.start_span(
             f"{request.method} {request.url_rule or 'no route'}",
-            _propagator.extract(request.headers),
+            _propagator.extract(request.headers) if is_below_another else None,
             kind=SpanKind.SERVER,
             attributes={"http.request.method": request.method, "url.path": request.path},
         )

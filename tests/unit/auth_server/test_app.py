@@ -63,14 +63,14 @@ def test_without_a_key_encryption_key_there_is_no_application() -> None:
 def test_wsgi_has_the_application_and_sets_up_the_log(
     secrets_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configured: list[tuple[str, str]] = []
+    configured: list[tuple[str, ...]] = []
     monkeypatch.setattr(
         "shared.service_logging.configure_logging", lambda *given: configured.append(given)
     )
     monkeypatch.delitem(sys.modules, "auth_server.wsgi", raising=False)
     wsgi = importlib.import_module("auth_server.wsgi")
     wsgi.app.extensions["auth_server"].database.engine.dispose()
-    assert configured == [("auth_server", "INFO")]
+    assert configured == [("auth_server", "INFO", "refusals")]
 
 
 def gunicorn_configuration() -> dict[str, object]:

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import requests
 from flask import Flask
+from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from shared.arrows import Arrow, passed
@@ -20,9 +21,8 @@ CALLERS_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 def traced_app(finished_spans: Any) -> Flask:
-    app, provider = Flask("test"), tracer_provider("bank")
-    provider.add_span_processor(finished_spans)
-    trace_requests(app, provider)
+    app = Flask("test")
+    trace_requests(app, tracer_provider("bank", finished_spans))
 
     @app.get("/account")
     def account() -> str:
@@ -65,6 +65,23 @@ def test_a_span_names_route_and_status_and_no_query(finished_spans: Any) -> None
         "url.path": "/account",
         "http.response.status_code": 200,
     }
+
+
+def test_where_nobody_receives_spans_a_request_has_its_ids_all_the_same() -> None:
+    app = Flask("test")
+    trace_requests(app, tracer_provider("bank"))
+    app.add_url_rule("/", view_func=lambda: [current_trace_id(), is_recording()])
+    get = app.test_client().get
+
+    assert get("/", headers={"traceparent": f"00-{CALLERS_TRACE}-00f067aa0ba902b7-01"}).json == [
+        CALLERS_TRACE,
+        False,
+    ]
+    assert int(get("/").text[2:34], 16) != 0
+
+
+def is_recording() -> bool:
+    return trace.get_current_span().is_recording()
 
 
 def test_after_a_request_no_span_is_open(finished_spans: Any) -> None:
