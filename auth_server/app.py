@@ -11,6 +11,7 @@ from auth_server.audit import audit_requests, noting_who_asks
 from auth_server.authorization_server import TokenServer
 from auth_server.cli import command_groups
 from auth_server.client_authentication import ClientAuthentication
+from auth_server.client_authentication.authenticated import Authentication
 from auth_server.client_authentication.private_key_jwt import assertion_check
 from auth_server.errors import PATHS_FOR_CLIENTS, register_error_handlers
 from auth_server.introspection import introspection
@@ -44,6 +45,7 @@ class AuthServer:
     database: Database
     registry: Registry
     keys: SigningKeys
+    authentication: Authentication
     metrics: AuthServerMetrics
 
 
@@ -86,7 +88,9 @@ def create_app(
     for group in command_groups(registry, keys, open_vault(settings), settings, now):
         app.cli.add_command(group)
     app.cli.add_command(migrate_command(database, MIGRATIONS))
-    app.extensions[SERVICE] = AuthServer(settings, database, registry, keys, metrics)
+    app.extensions[SERVICE] = AuthServer(
+        settings, database, registry, keys, authentication, metrics
+    )
     return app
 
 

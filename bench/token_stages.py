@@ -30,6 +30,7 @@ from auth_server.app import MIGRATIONS, create_app
 from auth_server.client_authentication import ClientAuthentication
 from auth_server.settings import AuthServerSettings, SigningAlgorithm
 from auth_server.signing_keys import SigningKeys
+from shared.arrows import PASSED
 from shared.database import migrate
 from shared.identifiers import TOKEN_PATH
 from shared.service_logging import RedactingJsonFormatter
@@ -59,9 +60,9 @@ def main() -> None:
 
 def measured(algorithm: SigningAlgorithm) -> dict[str, float]:
     """Return the median cost of each stage of a token of ``algorithm``."""
-    with tempfile.TemporaryDirectory() as folder, _logs_thrown_away():
+    with tempfile.TemporaryDirectory() as folder, logs_thrown_away():
         os.environ[STATE_DIR_VARIABLE] = folder
-        app, form = _server_with_a_client(Path(folder), algorithm)
+        app, form = server_with_a_client(Path(folder), algorithm)
         with ExitStack() as patches:
             spent: Spent = defaultdict(float)
             for stage, (holder, name) in STAGES.items():
@@ -98,9 +99,10 @@ def _a_clock_around(holder: object, name: str, stage: str, spent: Spent) -> Iter
         yield
 
 
-def _server_with_a_client(
-    folder: Path, algorithm: SigningAlgorithm
+def server_with_a_client(
+    folder: Path, algorithm: SigningAlgorithm, now: Callable[[], float] = time.time
 ) -> tuple[Flask, dict[str, str]]:
+    """Return an authorization server, and the form with which its one client gets a token."""
     settings = AuthServerSettings(
         database_url=f"sqlite:///{folder / 'auth_server.db'}",
         key_encryption_key=SecretStr(Fernet.generate_key().decode()),
@@ -108,7 +110,8 @@ def _server_with_a_client(
         transport="plain-http",
         client_cache_seconds=300,
     )
-    app = create_app(settings)
+    folder.mkdir(exist_ok=True)
+    app = create_app(settings, now)
     parts = app.extensions["auth_server"]
     migrate(parts.database, MIGRATIONS)
     parts.registry.resources.add("http://localhost:9001", ["Read", "Write"], is_default=True)
@@ -120,13 +123,15 @@ def _server_with_a_client(
 
 
 @contextmanager
-def _logs_thrown_away() -> Iterator[None]:
+def logs_thrown_away() -> Iterator[None]:
+    """Format the log lines that a service writes by default, and keep none."""
     with Path(os.devnull).open("w") as nowhere:
         handler = logging.StreamHandler(nowhere)
         handler.setFormatter(RedactingJsonFormatter("auth_server"))
-        root = logging.getLogger()
+        root, passed = logging.getLogger(), logging.getLogger(PASSED)
         root.addHandler(handler)
         root.setLevel(logging.INFO)
+        passed.setLevel(logging.WARNING)  # as a service has it by default
         try:
             yield
         finally:

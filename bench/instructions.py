@@ -1,0 +1,113 @@
+"""The instructions of one token and of one token check, by stage: `python -m bench.instructions`.
+
+Unlike time, their number does not depend on what else the machine does. valgrind counts them (as
+Debian packages it; a minute or two). With `--check` this fails where a stage takes over 5 % more
+than `bench/instructions.json` says for this build of Python; with `--write` it writes them there.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.counted_stages import TIMES
+
+KNOWN = Path(__file__).with_suffix(".json")
+MORE_THAN_BEFORE = 1.05
+MARK = "lcong48*"
+
+Counts = dict[str, int]
+"""Instructions of one doing of each stage, by its name."""
+
+
+def main() -> None:
+    """Count, print, and compare with what is known or write it down."""
+    arguments = _arguments()
+    if shutil.which("valgrind") is None:
+        sys.exit("valgrind is not installed: nothing else here counts instructions")
+    counts = counted()
+    known: dict[str, Counts] = json.loads(KNOWN.read_text()) if KNOWN.exists() else {}
+    before = known.get(build(), {})
+    for stage, count in counts.items():
+        print(f"{stage:32}{count:12,}{change(count, before.get(stage)):>10}")
+    if arguments.write:
+        KNOWN.write_text(json.dumps(known | {build(): counts}, indent=2, sort_keys=True) + "\n")
+    elif arguments.check:
+        _judge(counts, before)
+
+
+def counted() -> Counts:
+    """Return what each stage takes, counted in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            "valgrind",
+            "--tool=callgrind",
+            f"--dump-before={MARK}",
+            f"--callgrind-out-file={folder}/counted",
+            sys.executable,
+            "-m",
+            "bench.counted_stages",
+        ]
+        # The order of sets and dicts of strings, and so the work, would differ by the seed.
+        environment = os.environ | {"PYTHONHASHSEED": "0"}
+        result = subprocess.run(  # noqa: S603 - this very project, under valgrind
+            command, env=environment, capture_output=True, text=True, check=False
+        )
+        if result.returncode != 0:
+            sys.exit(result.stderr)
+        stages = result.stdout.split("\n")[:-1]
+        # The first dump holds what came before the first mark, and each second one a stage.
+        totals = [
+            _total(Path(folder, f"counted.{number + 1}")) for number in range(2 * len(stages))
+        ]
+    return {stage: total // TIMES for stage, total in zip(stages, totals[1::2], strict=True)}
+
+
+def change(count: int, before: int | None) -> str:
+    """Return by how much ``count`` differs from ``before``, in percent; empty: nothing is known."""
+    return "" if before is None else f"{count / before - 1:+.1%}"
+
+
+def grown(counts: Counts, before: Counts) -> list[str]:
+    """Return the stages that take over 5 % more than ``before``, or are not known there."""
+    return [
+        stage
+        for stage, count in counts.items()
+        if stage not in before or count > MORE_THAN_BEFORE * before[stage]
+    ]
+
+
+def build() -> str:
+    """Return what tells this build of Python from others: each has numbers of its own."""
+    return f"{platform.python_version()} {platform.python_compiler()} {platform.machine()}"
+
+
+def _judge(counts: Counts, before: Counts) -> None:
+    if not before:
+        print(f"nothing to compare with: {KNOWN.name} knows no {build()}")
+    elif found := grown(counts, before):
+        sys.exit(f"takes more instructions than before: {', '.join(found)}")
+
+
+def _total(dump: Path) -> int:
+    found = re.search(r"^totals: (\d+)$", dump.read_text(), re.MULTILINE)
+    assert found, f"{dump.name} has no total"
+    return int(found[1])
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="fail where a stage takes 5 %% more")
+    what.add_argument("--write", action="store_true", help=f"write the numbers to {KNOWN.name}")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
