@@ -13,10 +13,9 @@ from opentelemetry import trace
 from shared.arrows import PASSED, TOKEN_START_LENGTH
 from shared.health import HEALTH_PATHS
 
-# What no line of ours says is not looked for: thread, process, task, and the caller's line.
-logging.logThreads = logging.logProcesses = False
-logging.logMultiprocessing = logging.logAsyncioTasks = False
-logging._srcfile = None  # type: ignore[assignment]  # the logging HOWTO's own switch
+# What no line of ours says is not looked for: thread, process, and the caller's line.
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+logging._srcfile = None  # the logging HOWTO's own switch
 
 LogRequests = Literal["refusals", "arrows", "access"]
 
@@ -29,7 +28,9 @@ def configure_logging(service: str, level: str, requests: LogRequests = "refusal
     logging.config.dictConfig(logging_configuration(service, level, requests))
 
 
-def logging_configuration(service: str, level: str, requests: LogRequests) -> dict[str, Any]:
+def logging_configuration(
+    service: str, level: str, requests: LogRequests = "refusals"
+) -> dict[str, Any]:
     """Return the configuration for `logging.config.dictConfig`, which gunicorn takes as well.
 
     ``level`` is the lowest that is logged; ``requests`` is the setting `log_requests`.

@@ -2,8 +2,8 @@
 
 The OpenTelemetry SDK always runs, so that trace ids exist, unless `OTEL_SDK_DISABLED` is `true`.
 Spans leave the process only where a standard variable asks for it: `OTEL_TRACES_EXPORTER=otlp`, or
-`OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`). Where nobody receives them, a span is its ids
-and nothing is recorded on it.
+`OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`). Where nobody receives them, a span is its
+ids, and nothing is recorded on it.
 """
 
 import logging

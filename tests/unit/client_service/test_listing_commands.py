@@ -42,7 +42,7 @@ def test_a_job_is_listed_before_it_ever_ran(app: Flask) -> None:
 def test_a_job_is_listed_with_its_cursor_and_its_last_success(app: Flask, done: str) -> None:
     job, _weekly = json.loads(command(app, "jobs", "list", "--json").stdout)
 
-    assert job["cursor"]["entry_sum"] == 1250
+    assert job["cursor"]["cursor"]["entry_sum"] == 1250
     assert job["last_success"] is not None
     assert f"last success {job['last_success']}\n" in command(app, "jobs", "list").stdout
 

@@ -208,8 +208,7 @@ def test_a_sampler_decides_what_is_exported_and_not_what_is_recorded(
     monkeypatch: pytest.MonkeyPatch, finished_spans: Any
 ) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
-    provider = tracer_provider("client_service")
-    provider.add_span_processor(finished_spans)
+    provider = tracer_provider("client_service", finished_spans)
 
     with span(provider, "run") as opened:
         flags = opened.get_span_context().trace_flags
