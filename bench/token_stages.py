@@ -30,7 +30,7 @@ from auth_server.app import MIGRATIONS, create_app
 from auth_server.client_authentication import ClientAuthentication
 from auth_server.settings import AuthServerSettings, SigningAlgorithm
 from auth_server.signing_keys import SigningKeys
-from shared.arrows import PASSED
+from shared import arrows
 from shared.database import migrate
 from shared.identifiers import TOKEN_PATH
 from shared.service_logging import RedactingJsonFormatter
@@ -128,7 +128,7 @@ def logs_thrown_away() -> Iterator[None]:
     with Path(os.devnull).open("w") as nowhere:
         handler = logging.StreamHandler(nowhere)
         handler.setFormatter(RedactingJsonFormatter("auth_server"))
-        root, passed = logging.getLogger(), logging.getLogger(PASSED)
+        root, passed = logging.getLogger(), logging.getLogger(arrows.__name__)
         root.addHandler(handler)
         root.setLevel(logging.INFO)
         passed.setLevel(logging.WARNING)  # as a service has it by default

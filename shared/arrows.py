@@ -13,8 +13,7 @@ from enum import Enum
 
 from opentelemetry import trace
 
-PASSED = f"{__name__}.passed"
-log, log_passed = logging.getLogger(__name__), logging.getLogger(PASSED)
+log = logging.getLogger(__name__)
 
 TOKEN_START_LENGTH = 10
 LONGEST_PARAMETER = 200
@@ -54,7 +53,7 @@ def passed(
     that is not now: the event then carries that time, and how long the arrow took.
     Parameters that are a token or a secret are shortened here, whoever the caller is.
     """
-    if not log_passed.isEnabledFor(logging.INFO) and not trace.get_current_span().is_recording():
+    if not log.isEnabledFor(logging.INFO) and not trace.get_current_span().is_recording():
         return
     fields = {
         "arrow": arrow.number,
@@ -64,7 +63,7 @@ def passed(
     }
     fields |= {"status": status, "parameters": shortened(parameters)}
     message = f"arrow {arrow.number} passed: {arrow.words}"
-    log_passed.info(message, extra={"event": _recorded("passed", fields, started)})
+    log.info(message, extra={"event": _recorded("passed", fields, started)})
 
 
 def refused(
@@ -88,7 +87,7 @@ def refused(
     }
     fields |= {"error": error, "parameters": shortened(parameters)}
     message = f"refused: {status} {error}"
-    log.info(message, extra={"event": _recorded("refused", fields, started)})
+    log.warning(message, extra={"event": _recorded("refused", fields, started)})
 
 
 def shortened(parameters: Mapping[str, object] | None) -> dict[str, str] | None:

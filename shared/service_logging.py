@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from opentelemetry import trace
 
-from shared.arrows import PASSED, TOKEN_START_LENGTH
+from shared import arrows
+from shared.arrows import TOKEN_START_LENGTH
 from shared.health import HEALTH_PATHS
 
 # What no line of ours says is not looked for: thread, process, and the caller's line.
@@ -52,7 +53,7 @@ def logging_configuration(
             # Who did what is no matter of how talkative the log is.
             "audit": stderr | {"level": "INFO"},
             # Of a request that goes well: two such lines cost a token as much as all of Flask does.
-            PASSED: {"level": level if requests == "arrows" else "WARNING"},
+            arrows.__name__: {"level": _level_of_arrows(level, requests)},
             # At DEBUG Authlib logs whole tokens (RFC 6749 §10.3: they stay confidential).
             "authlib": {"level": "INFO" if level == "DEBUG" else level},
             # At DEBUG botocore logs whole answers, a secret's value too; so may what Azure's uses.
@@ -62,6 +63,11 @@ def logging_configuration(
             "alembic": {"level": "WARNING"},  # a dozen lines on its plugins at every start
         },
     }
+
+
+def _level_of_arrows(level: str, requests: LogRequests) -> str:
+    """Return what is logged of the arrows: one that passes at INFO, a refusal at WARNING."""
+    return level if requests == "arrows" or level == "ERROR" else "WARNING"
 
 
 class RedactingJsonFormatter(logging.Formatter):

@@ -1,4 +1,5 @@
 import fcntl
+import logging
 import os
 import secrets
 from collections.abc import Generator, Iterator
@@ -125,6 +126,12 @@ def _a_state_folder_of_its_own(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(STATE_DIR_VARIABLE, str(tmp_path_factory.mktemp("state")))
+
+
+@pytest.fixture(autouse=True)
+def _arrows_that_pass_are_logged() -> None:
+    """Whatever another test has configured in this process."""
+    logging.getLogger("shared.arrows").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session", params=["local", "docker"])

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from shared.arrows import Arrow, passed, refused
 from shared.service_logging import (
+    LogRequests,
     RedactingJsonFormatter,
     configure_logging,
     is_no_passed_health_check,
@@ -145,3 +147,29 @@ def test_a_line_that_is_no_access_line_is_logged() -> None:
     record = logging.LogRecord("gunicorn.access", 20, "g.py", 1, "hello", (), None)
 
     assert is_no_passed_health_check(record) is True
+
+
+@pytest.mark.parametrize(
+    ("level", "requests", "logged"),
+    [
+        pytest.param("INFO", "refusals", ["refused: 401 x"], id="refusals"),
+        pytest.param("INFO", "access", ["refused: 401 x"], id="access"),
+        pytest.param("DEBUG", "refusals", ["refused: 401 x"], id="however talkative"),
+        pytest.param(
+            "INFO", "arrows", ["arrow 3 passed: Access Token", "refused: 401 x"], id="all"
+        ),
+        pytest.param("ERROR", "arrows", [], id="errors alone"),
+    ],
+)
+def test_arrows_that_pass_are_logged_where_they_are_asked_for_and_refusals_in_any_case(
+    restored_logging: None,
+    capsys: pytest.CaptureFixture[str],
+    level: str,
+    requests: LogRequests,
+    logged: list[str],
+) -> None:
+    configure_logging("auth_server", level, requests)
+    passed(Arrow.ISSUE_TOKEN)
+    refused(401, "x")
+
+    assert [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == logged
