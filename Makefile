@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: up run stop down status logs token cli images clean test coverage lint format diagrams readmes lock help
+.PHONY: up run stop down status logs token cli images clean test coverage bench lint format diagrams readmes lock help
 
 # The first Python that is new enough. Your own: make up PYTHON=/path/to/python3.13
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
@@ -66,6 +66,9 @@ lint: .venv/development.installed ## check style and types
 format: .venv/development.installed ## format the code
 	@$(VENV_PYTHON) -m ruff format .
 	@$(VENV_PYTHON) -m ruff check --fix .
+
+bench: .venv/services.installed ## measure beside the peers (QUICK=1: two minutes; ROW=clients: one row alone)
+	@$(VENV_PYTHON) -m bench $(if $(QUICK),--quick) $(if $(ROW),--row "$(ROW)") $(BENCH_ARGS)
 
 diagrams: ## render the diagram to SVG (needs PlantUML)
 	@diagrams/render.sh

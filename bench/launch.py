@@ -1,0 +1,66 @@
+"""How a server is started and what it is asked: what each module of `bench/peers/` returns."""
+
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FORM = "application/x-www-form-urlencoded"
+SCOPE = "Read"
+TOKEN_FORM = f"grant_type=client_credentials&scope={SCOPE}"
+
+
+class CannotRunError(Exception):
+    """A peer that cannot be installed or run here; the text is the reason, for the report."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request that the load repeats, and what its good answer is."""
+
+    name: str
+    path: str
+    method: str = "POST"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+    algorithm: str | None = None
+    """What the token in the answer has to be signed with; None: the answer holds no token."""
+
+
+def token_ask(name: str, path: str, client: str, secret: str, form: str = TOKEN_FORM) -> Ask:
+    """Return the request for a token signed with ``name``, by HTTP Basic (RFC 6749 §2.3.1)."""
+    headers = {"Content-Type": FORM, "Authorization": basic(client, secret)}
+    return Ask(name, path, "POST", headers, form, algorithm=name)
+
+
+def basic(client: str, secret: str) -> str:
+    """Return the header of HTTP Basic; neither text needs to be encoded for a form."""
+    return "Basic " + b64encode(f"{client}:{secret}".encode()).decode()
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A server that is ready to be started, as often as one likes."""
+
+    command: tuple[str, ...]
+    folder: Path
+    port: int
+    asks: tuple[Ask, ...]
+    """What it is asked, one after the other; the first one's answer ends the start."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    jwks_path: str = ""
+    """Where its public keys are."""
+    versions: str = ""
+    """What it is made of, for the report."""
+    start_seconds: float = 60
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One server of the comparison."""
+
+    name: str
+    prepare: Callable[[Path], Launch]
+    """Install and set up what it needs, in a folder for this run; raises CannotRunError."""
+    compiles_while_it_runs: bool = False
+    """Whether it gets faster for a minute, as Java does: it is warmed up for longer."""

@@ -1,0 +1,58 @@
+"""The peers in Python, on the same interpreter and the same locked packages as ours."""
+
+from functools import partial
+from pathlib import Path
+
+from bench.launch import FORM, TOKEN_FORM, Ask, Launch, Peer, token_ask
+from bench.programs import (
+    GUNICORN_LIKE_OURS,
+    PEERS,
+    bench_python,
+    bench_secret,
+    free_port,
+    python_versions,
+)
+
+
+def gunicorn(port: int) -> tuple[str, ...]:
+    """Return the command that serves `app:app` of the folder it runs in, with one worker."""
+    command = (bench_python(), "-m", "gunicorn", "--workers", "1", *GUNICORN_LIKE_OURS)
+    return (*command, "--bind", f"127.0.0.1:{port}", "--log-level", "warning", "app:app")
+
+
+def _hello(_: Path) -> Launch:
+    port = free_port()
+    return Launch(
+        gunicorn(port),
+        PEERS / "flask-hello",
+        port,
+        (Ask("hello", "/hello", headers={"Content-Type": FORM}, body=TOKEN_FORM),),
+        versions=python_versions(bench_python(), "Flask", "gunicorn"),
+    )
+
+
+def _authlib(algorithm: str, row_for_each_token: bool, folder: Path) -> Launch:
+    port = free_port()
+    return Launch(
+        gunicorn(port),
+        PEERS / "bare-authlib",
+        port,
+        (token_ask(algorithm, "/oauth/token", "bench", bench_secret()),),
+        {
+            "ALGORITHM": algorithm,
+            "ROW_FOR_EACH_TOKEN": "1" if row_for_each_token else "",
+            "DATABASE": str(folder / "authlib.db"),
+            "ISSUER": f"http://127.0.0.1:{port}",
+            "BENCH_SECRET": bench_secret(),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        "/jwks",
+        python_versions(bench_python(), "Authlib", "joserfc", "Flask", "SQLAlchemy", "gunicorn"),
+    )
+
+
+HELLO = Peer("Flask hello", _hello)
+AUTHLIB = tuple(
+    Peer("bare Authlib", partial(_authlib, algorithm, False)) for algorithm in ("RS256", "ES256")
+)
+AUTHLIB_WITH_ROWS = Peer("bare Authlib, a row per token", partial(_authlib, "RS256", True))

@@ -1,0 +1,156 @@
+"""The programs that the servers need, found or installed below `.local/bench`.
+
+Everything has a pinned version: the Python packages come from our own hashed locks, npm's from
+package-lock.json, Maven's from pom.xml.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from bench.launch import CannotRunError
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".local" / "bench"
+PEERS = Path(__file__).parent / "peers"
+PREFERRED_PYTHON = "3.13"
+LOCKS = ("auth-server", "resource-server")
+INSTALL_SECONDS = 900
+OLDEST_JAVA = 21
+
+GUNICORN_LIKE_OURS = ("--worker-class", "gthread", "--threads", "4", "--keep-alive", "5")
+"""How the Python peers are served: with the worker, threads and patience that ours has."""
+
+
+def free_port() -> int:
+    """Return a port on loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def bench_secret() -> str:
+    """Return the secret of every peer's client: as long as ours are, made once on each machine."""
+    file = CACHE / "secret"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(40))
+    return file.read_text()
+
+
+def run(command: Iterable[str], folder: Path, environment: Mapping[str, str] | None = None) -> str:
+    """Return what a command printed; raise CannotRunError with its last line where it fails."""
+    try:
+        ran = subprocess.run(  # noqa: S603 - the benchmark starts its own servers
+            list(command),
+            cwd=folder,
+            env=os.environ | dict(environment or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=INSTALL_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CannotRunError(str(error)) from error
+    if ran.returncode != 0:
+        lines = (ran.stderr.strip() or ran.stdout.strip() or "it said nothing").splitlines()
+        raise CannotRunError(f"{next(iter(command))} failed: {lines[-1]}")
+    return ran.stdout
+
+
+def bench_python() -> str:
+    """Return the Python of ours and of the Python peers, with our locked packages installed.
+
+    3.13 where it is installed, as the images have; else the one that runs this.
+    """
+    chosen = _preferred_python() or sys.executable
+    locks = [ROOT / "requirements" / f"{lock}.txt" for lock in LOCKS]
+    digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()[:12]
+    folder = CACHE / f"python-{_python_version(chosen)}-{digest}"
+    python, installed = folder / "bin" / "python", folder / "installed"
+    if not installed.exists():
+        print(f"installing our locked packages for Python {_python_version(chosen)}")
+        shutil.rmtree(folder, ignore_errors=True)
+        run([chosen, "-m", "venv", str(folder)], ROOT)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes"]
+        run([*install, *(f"--requirement={lock}" for lock in locks)], ROOT)
+        installed.touch()
+    return str(python)
+
+
+def python_versions(python: str, *packages: str) -> str:
+    """Return the versions of the Python and of ``packages``, as the report names them."""
+    code = "import sys; from importlib.metadata import version\n"
+    code += "print(*[f'{name} {version(name)}' for name in sys.argv[1:]], sep=', ')"
+    return f"Python {_python_version(python)}, {run([python, '-c', code, *packages], ROOT).strip()}"
+
+
+def _python_version(python: str) -> str:
+    code = "import platform; print(platform.python_version())"
+    return run([python, "-c", code], ROOT).strip()
+
+
+def _preferred_python() -> str | None:
+    """Return a Python 3.13 that runs: on the path, or among those that pyenv keeps."""
+    kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    names = [f"python{PREFERRED_PYTHON}", *map(str, kept.glob(f"{PREFERRED_PYTHON}.*/bin/python"))]
+    for name in names:
+        try:
+            _python_version(name)
+        except CannotRunError:  # a shim of pyenv's may stand there and lead nowhere
+            continue
+        return name
+    return None
+
+
+def node_modules(name: str) -> Path:
+    """Return a copy of the folder of the peer ``name``, with its locked packages from npm."""
+    if shutil.which("npm") is None:
+        raise CannotRunError("npm is not installed")
+    folder = working_copy(name)
+    lock = (folder / "package-lock.json").read_bytes()
+    installed = folder / f"installed-{hashlib.sha256(lock).hexdigest()[:12]}"
+    if not installed.exists():
+        print(f"installing the packages of {name}")
+        run(["npm", "ci", "--no-fund", "--no-audit", "--loglevel=error"], folder)
+        installed.touch()
+    return folder
+
+
+def working_copy(name: str) -> Path:
+    """Return a folder in the cache with the files of the peer ``name``; git never sees the rest."""
+    folder = CACHE / name
+    shutil.copytree(PEERS / name, folder, dirs_exist_ok=True)
+    return folder
+
+
+def java_home() -> Path:
+    """Return the home of a Java that is new enough; raise CannotRunError where there is none."""
+    named = os.environ.get("JAVA_HOME")
+    installed = sorted(Path("/usr/lib/jvm").glob("*"), key=_java_version, reverse=True)
+    for home in ([Path(named)] if named else []) + installed:
+        if _java_version(home) >= OLDEST_JAVA:
+            return home
+    raise CannotRunError(f"no Java {OLDEST_JAVA} or newer is installed (JAVA_HOME names another)")
+
+
+def _java_version(home: Path) -> int:
+    """Return the feature release of the Java at ``home``, 0 where there is none."""
+    release = home / "release"
+    return java_version_in(release.read_text()) if (home / "bin" / "java").exists() else 0
+
+
+def java_version_in(release: str) -> int:
+    """Return the feature release that the file `release` of a JDK names: 17 of `17.0.15`."""
+    found = re.search(r'^JAVA_VERSION="(\d+)', release, re.MULTILINE)
+    return int(found.group(1)) if found else 0
