@@ -4,6 +4,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 FORM = "application/x-www-form-urlencoded"
 SCOPE = "Read"
@@ -12,6 +13,14 @@ TOKEN_FORM = f"grant_type=client_credentials&scope={SCOPE}"
 
 class CannotRunError(Exception):
     """A peer that cannot be installed or run here; the text is the reason, for the report."""
+
+
+@dataclass(frozen=True)
+class Varied:
+    """A file with one line for each request, in place of a part that is always the same."""
+
+    part: Literal["body", "authorization"]
+    file: Path
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,8 @@ class Ask:
     body: str = ""
     algorithm: str | None = None
     """What the token in the answer has to be signed with; None: the answer holds no token."""
+    varied: Callable[[float], Varied] | None = None
+    """Makes what differs from request to request, enough for so many seconds of load."""
 
 
 def token_ask(name: str, path: str, client: str, secret: str, form: str = TOKEN_FORM) -> Ask:
@@ -52,6 +63,10 @@ class Launch:
     """Where its public keys are."""
     versions: str = ""
     """What it is made of, for the report."""
+    processes: int = 1
+    """How many processes do its work: it has as many cores, if there are."""
+    first: Ask | None = None
+    """What is asked until the server answers; the first of ``asks`` unless it is named."""
     start_seconds: float = 60
 
 

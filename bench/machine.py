@@ -44,6 +44,11 @@ class Cores:
         apart = [core for core in others if core not in siblings(server)]
         return cls(server, (apart or others)[0])
 
+    def for_servers(self, processes: int) -> list[int]:
+        """Return the cores of a server with so many processes: one each, if there are as many."""
+        others = sorted(os.sched_getaffinity(0) - {self.server, self.load})
+        return [self.server, *others][:processes]
+
     def share_one_physical_core(self) -> bool:
         """Tell whether the two are threads of one physical core, and so slow each other down."""
         return self.load in siblings(self.server)

@@ -92,7 +92,7 @@ def status_of(port: int, ask: Ask) -> int:
 
 def _await_first_answer(launch: Launch, lives: Callable[[], bool], log: Path) -> None:
     deadline = time.monotonic() + launch.start_seconds
-    while status_of(launch.port, launch.asks[0]) != 200:
+    while status_of(launch.port, launch.first or launch.asks[0]) != 200:
         if not lives():
             raise ServerError(f"it ended at its start: {log}")
         if time.monotonic() > deadline:

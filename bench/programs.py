@@ -5,6 +5,7 @@ package-lock.json, Maven's from pom.xml.
 """
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -125,6 +126,30 @@ def node_modules(name: str) -> Path:
         run(["npm", "ci", "--no-fund", "--no-audit", "--loglevel=error"], folder)
         installed.touch()
     return folder
+
+
+def npm_versions(folder: Path, *packages: str) -> str:
+    """Return the versions of Node and of ``packages``, as the report names them."""
+    node = run(["node", "--version"], folder).strip().removeprefix("v")
+    files = [folder / "node_modules" / package / "package.json" for package in packages]
+    found = [json.loads(file.read_text()) for file in files]
+    return ", ".join([f"Node {node}", *(f"{one['name']} {one['version']}" for one in found)])
+
+
+def maven_jar(name: str) -> Path:
+    """Return the program that Maven builds from the folder of the peer ``name``."""
+    if shutil.which("mvn") is None:
+        raise CannotRunError("Maven is not installed")
+    folder = working_copy(name)
+    sources = sorted(file for file in (PEERS / name).rglob("*") if file.is_file())
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:12]
+    jar, built = folder / "target" / "app.jar", folder / f"built-{digest}"
+    if not built.exists():
+        print(f"building {name}")
+        build = ["mvn", "--batch-mode", "--quiet", "clean", "package", "-DskipTests"]
+        run(build, folder, {"JAVA_HOME": str(java_home())})
+        built.touch()
+    return jar
 
 
 def working_copy(name: str) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench.machine import Cores, description
-from bench.measuring import Comparison, Measurement, Noise, Plan
+from bench.measuring import OURS, Comparison, Measurement, Noise, Plan
 from bench.plots import bars
 from bench.spread import Spread, ratios
 from bench.wrk import CONNECTIONS
@@ -20,7 +20,6 @@ Written by `make bench`; [README.md](README.md) says how it is measured and what
 is the median of the rounds, with the lowest and the highest. Differences under 10 % are noise on
 most machines.
 """
-OURS = "ours"
 ALGORITHMS = ("RS256", "ES256")
 CEILING = "hello"
 

@@ -12,7 +12,6 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from bench.launch import Ask
 
@@ -23,14 +22,6 @@ MISSING = "wrk is not installed (on Debian and Ubuntu: apt install wrk)"
 
 class LoadError(Exception):
     """A load that could not be put on, or that was not answered as it has to be."""
-
-
-@dataclass(frozen=True)
-class Varied:
-    """A file with one line for each request, in place of a part that is always the same."""
-
-    part: Literal["body", "authorization"]
-    file: Path
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,6 @@ def load(
     seconds: float,
     core: int,
     answers: Path | None = None,
-    varied: Varied | None = None,
     connections: int = CONNECTIONS,
 ) -> LoadResult:
     """Ask for ``seconds`` from ``core``, and write the answers to a file where one is named.
@@ -66,7 +56,7 @@ def load(
     command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}"]
     command += [f"-d{max(1, round(seconds))}s", "--timeout", "20s", "--script", str(SCRIPT)]
     command += [f"http://127.0.0.1:{port}{ask.path}"]
-    environment = os.environ | _told(ask, answers, varied)
+    environment = os.environ | _told(ask, seconds, answers)
     before = _cpu_seconds_of_children()
     ran = subprocess.run(  # noqa: S603 - built above, from our own parts
         command, env=environment, capture_output=True, text=True, check=False
@@ -87,7 +77,7 @@ def _cpu_seconds_of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _told(ask: Ask, answers: Path | None, varied: Varied | None) -> dict[str, str]:
+def _told(ask: Ask, seconds: float, answers: Path | None) -> dict[str, str]:
     """Return what the script reads in its environment."""
     told = {
         "BENCH_METHOD": ask.method,
@@ -96,7 +86,8 @@ def _told(ask: Ask, answers: Path | None, varied: Varied | None) -> dict[str, st
     }
     if answers is not None:
         told["BENCH_ANSWERS_FILE"] = str(answers)
-    if varied is not None:
+    if ask.varied is not None:
+        varied = ask.varied(seconds)
         told |= {"BENCH_VARIED_FILE": str(varied.file), "BENCH_VARIED_KIND": varied.part}
     return told
 

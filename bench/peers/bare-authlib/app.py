@@ -7,6 +7,7 @@ and the issuer.
 # mypy: ignore-errors
 # It is written as Authlib's documentation has it, and Authlib ships no types.
 
+import json
 import os
 import time
 from typing import Any
@@ -31,7 +32,7 @@ from sqlalchemy.orm import DeclarativeBase, mapped_column, scoped_session, sessi
 
 ALGORITHM = os.environ["ALGORITHM"]
 ISSUER = os.environ["ISSUER"]
-API = "urn:bench:api"
+API = os.environ.get("AUDIENCE", "urn:bench:api")
 LIFETIME_SECONDS = 300
 
 engine = create_engine(f"sqlite:///{os.environ['DATABASE']}")
@@ -109,14 +110,19 @@ server.register_token_generator(
 
 
 class Validator(JWTBearerTokenValidator):
-    """Checks against the public half of the one key."""
+    """Checks against the keys of another issuer where they are given, or our own."""
 
     def get_jwks(self) -> Any:
-        """Return the public key."""
-        return public_keys
+        """Return the public keys."""
+        return trusted_keys
 
 
 public_keys = KeySet([type(key).import_key(key.as_dict(private=False))])
+trusted_keys = (
+    KeySet.import_key_set(json.loads(os.environ["TRUSTED_KEYS"]))
+    if "TRUSTED_KEYS" in os.environ
+    else public_keys
+)
 require_oauth = ResourceProtector()
 require_oauth.register_token_validator(Validator(issuer=ISSUER, resource_server=API))
 

@@ -1,0 +1,94 @@
+"""What it costs to check a token: a guarded GET beside the same route unguarded.
+
+All APIs trust one issuer, which runs here and signs the same tokens for all of them. `RS256` and
+`ES256` are tokens that come round so seldom that nobody remembers them; `seen` is one that is sent
+again and again, as a client does that uses its token until it expires.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from bench.launch import Ask, Varied
+from bench.machine import Cores
+from bench.measuring import Comparison, Measurement, Plan, compare
+from bench.peers.apis import AUDIENCE, TrustedIssuer, api_peers
+from bench.report import put_section, shown, table
+from bench.spread import Spread
+from tests.stack.issuer import OwnIssuer
+
+OPEN, SEEN = "open", "RS256, seen"
+KIDS = {"RS256": "rsa", "ES256": "ec"}
+TOKENS = 3000
+"""More than any API remembers: ours keeps 1,000."""
+LIFETIME_SECONDS = 6 * 3600
+
+
+def measure(plan: Plan, cores: Cores, out: Path) -> str:
+    """Measure our token check and the peers'."""
+    with OwnIssuer(AUDIENCE, client_id="bench") as issuer:
+        tokens = {name: _tokens(issuer, kid) for name, kid in KIDS.items()}
+        trusted = TrustedIssuer(issuer.url, issuer.jwks())
+        comparison = compare(api_peers(trusted, partial(_asks, tokens)), plan, cores)
+    lines = _lines(comparison)
+    return put_section(out, "api", lines, cores, [one.noise for one in comparison.measurements])
+
+
+def _tokens(issuer: OwnIssuer, kid: str) -> list[str]:
+    claims = {"exp": int(time.time()) + LIFETIME_SECONDS, "scope": "Read"}
+    return [issuer.token(kid, claims=claims) for _ in range(TOKENS)]
+
+
+def _asks(
+    tokens: Mapping[str, list[str]], guarded: Mapping[str, str], folder: Path
+) -> tuple[Ask, ...]:
+    """Return what an API is asked: the open route, then the guarded ones, by their algorithms."""
+    asks = [Ask(OPEN, "/open", method="GET")]
+    for name, path in guarded.items():
+        file = folder / name
+        file.write_text("\n".join(f"Bearer {token}" for token in tokens[name]))
+        asks.append(Ask(name, path, method="GET", varied=partial(_same, file)))
+    headers = {"Authorization": f"Bearer {tokens['RS256'][0]}"}
+    return (*asks, Ask(SEEN, guarded["RS256"], method="GET", headers=headers))
+
+
+def _same(file: Path, _: float) -> Varied:
+    return Varied("authorization", file)
+
+
+def _lines(comparison: Comparison) -> list[str]:
+    return [
+        "## The token check, above the same route without it",
+        "",
+        "`seen` is one token that comes again and again; of the others each is a new one.",
+        "",
+        *table(
+            ("API", "request", "answers/s", "p99 ms", "CPU µs", "the check, CPU µs"),
+            _rows(comparison.measurements),
+        ),
+        "",
+        *(f"- {peer}: {versions}" for peer, versions in comparison.versions.items()),
+        *(f"- {peer}: left out, {why}" for peer, why in comparison.left_out.items()),
+    ]
+
+
+def _rows(measurements: Sequence[Measurement]) -> list[tuple[str, ...]]:
+    groups: dict[tuple[str, str], dict[int, Measurement]] = {}
+    for one in measurements:
+        groups.setdefault((one.peer, one.ask), {})[one.round] = one
+    return [
+        (
+            *key,
+            shown(Spread.of(one.rate for one in rounds.values()), 0),
+            shown(Spread.of(one.p99_ms for one in rounds.values()), 1),
+            shown(Spread.of(one.cpu_us for one in rounds.values()), 0),
+            "" if key[1] == OPEN else shown(_check(rounds, groups[key[0], OPEN]), 0),
+        )
+        for key, rounds in groups.items()
+    ]
+
+
+def _check(guarded: Mapping[int, Measurement], unguarded: Mapping[int, Measurement]) -> Spread:
+    """Return what a guarded request costs more than an open one of the same round."""
+    return Spread.of(one.cpu_us - unguarded[number].cpu_us for number, one in guarded.items())

@@ -1,0 +1,95 @@
+"""Whether a token costs more where more clients are registered: 1, 1,000 and 1,000,000."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import insert
+
+from auth_server.models import Client, ClientScope, ClientSecret
+from auth_server.registry import new_secret, secret_hash
+from bench.launch import Launch, Peer, Varied, basic
+from bench.machine import Cores
+from bench.measuring import Plan
+from bench.peers.ours import API, OurServer
+from bench.rows.variants import measure_variants
+from shared.database import Database
+
+COUNTS = (1, 1_000, 1_000_000)
+ALGORITHMS = ("RS256", "ES256")
+BATCH = 20_000
+MOST_ASKED = 200_000
+SEED = 8
+"""Of the order in which clients ask: the same in every run."""
+
+LINES = (
+    "## Tokens, by the number of registered clients",
+    "",
+    "Each request is of another client, chosen at random; a process keeps 10,000 clients for five "
+    "seconds. All have the same secret, which spares us a million of them.",
+)
+
+
+def measure(plan: Plan, cores: Cores, out: Path) -> str:
+    """Measure our server with so many clients."""
+    variants = [
+        Peer(f"{count:,} clients", partial(_prepare, count, algorithm))
+        for count in COUNTS
+        for algorithm in ALGORITHMS
+    ]
+    return measure_variants("clients", LINES, variants, plan, cores, out)
+
+
+def _prepare(count: int, algorithm: str, folder: Path) -> Launch:
+    server = OurServer(folder, {"AUTH_SERVER_ACCESS_TOKEN_ALGORITHM": algorithm})
+    server.set_up()
+    secret = new_secret()
+    print(f"registering {count:,} clients", flush=True)
+    _register(server, count, secret)
+    lines = folder / "authorization"
+    lines.write_text("\n".join(basic(name, secret) for name in _asking(count)))
+    launch = server.launch((algorithm, _name(0), secret))
+    ask = replace(launch.asks[0], varied=lambda _: Varied("authorization", lines))
+    return replace(launch, asks=(ask,))
+
+
+def _asking(count: int) -> Iterable[str]:
+    """Return the clients that ask, one after the other; they come round again."""
+    numbers = random.Random(SEED).sample(range(count), min(count, MOST_ASKED))  # noqa: S311
+    return map(_name, numbers)
+
+
+def _name(number: int) -> str:
+    return f"client-{number}"
+
+
+def _register(server: OurServer, count: int, secret: str) -> None:
+    """Write the rows of all clients; by the command line it would take a day."""
+    database = Database(server.environment["AUTH_SERVER_DATABASE_URL"], None)
+    digest = secret_hash(secret)
+    for start in range(0, count, BATCH):
+        names = [_name(number) for number in range(start, min(start + BATCH, count))]
+        with database.writing() as session:
+            session.execute(insert(Client), [_client(name) for name in names])
+            session.execute(
+                insert(ClientScope),
+                [{"client_id": name, "resource": API, "scope": "Read"} for name in names],
+            )
+            session.execute(insert(ClientSecret), [_secret(name, digest) for name in names])
+    database.engine.dispose()
+
+
+def _client(name: str) -> dict[str, object]:
+    return {
+        "client_id": name,
+        "authentication_method": "client_secret_basic",
+        "may_have_id_token": False,
+        "default_resource": API,
+        "created_at": 0,
+    }
+
+
+def _secret(name: str, digest: str) -> dict[str, object]:
+    return {"secret_id": name, "client_id": name, "secret_hash": digest, "created_at": 0}

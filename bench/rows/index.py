@@ -1,0 +1,21 @@
+"""The rows that there are, by their names."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bench.machine import Cores
+from bench.measuring import Plan
+from bench.rows import api, authentication, clients, databases, half, soak, workers
+
+Row = Callable[[Plan, Cores, Path], str]
+"""Measures, writes its section into a folder, and returns it."""
+
+ROWS: Mapping[str, Row] = {
+    "api": api.measure,
+    "half": half.measure,
+    "clients": clients.measure,
+    "workers": workers.measure,
+    "databases": databases.measure,
+    "authentication": authentication.measure,
+    "soak": soak.measure,
+}
