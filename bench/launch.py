@@ -34,6 +34,8 @@ class Ask:
     body: str = ""
     algorithm: str | None = None
     """What the token in the answer has to be signed with; None: the answer holds no token."""
+    is_guarded: bool = False
+    """Whether wrong credentials have to be answered with a 401."""
     varied: Callable[[float], Varied] | None = None
     """Makes what differs from request to request, enough for so many seconds of load."""
 
@@ -41,7 +43,7 @@ class Ask:
 def token_ask(name: str, path: str, client: str, secret: str, form: str = TOKEN_FORM) -> Ask:
     """Return the request for a token signed with ``name``, by HTTP Basic (RFC 6749 §2.3.1)."""
     headers = {"Content-Type": FORM, "Authorization": basic(client, secret)}
-    return Ask(name, path, "POST", headers, form, algorithm=name)
+    return Ask(name, path, "POST", headers, form, name, is_guarded=True)
 
 
 def basic(client: str, secret: str) -> str:

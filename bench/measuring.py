@@ -94,25 +94,27 @@ def compare(peers: Sequence[Peer], plan: Plan, cores: Cores) -> Comparison:
         ready = list(_prepared(peers, folder, left_out))
         found: list[Measurement] = []
         for number in range(1, plan.rounds + 1):
-            for peer, launch in list(ready) if number % 2 else list(reversed(ready)):
+            for peer, launch in ready if number % 2 else reversed(ready):
                 print(f"round {number}: {peer.name} {launch.asks[0].name}", flush=True)
                 try:
                     found += _one_round(peer, launch, number, plan, cores, folder)
                 except ServerError as error:
                     if number > 1 or peer.name == OURS:
                         raise
-                    print(f"left out: {peer.name}: {error}")
-                    left_out[peer.name] = str(error)
-                    ready.remove((peer, launch))
+                    _leave_out(peer, error, left_out)
+            ready = [(peer, launch) for peer, launch in ready if peer.name not in left_out]
     versions = {peer.name: launch.versions for peer, launch in ready}
     return Comparison(tuple(found), versions, left_out)
 
 
 def _require_authentication(port: int, ask: Ask) -> None:
-    """Raise BadAnswerError where a token is given for a wrong secret as well."""
-    wrong = replace(ask, headers={**ask.headers, "Authorization": basic("bench", "wrong")})
-    if ask.algorithm and status_of(port, wrong) != 401:
-        raise BadAnswerError("a wrong secret is not refused with a 401")
+    """Raise BadAnswerError where wrong credentials get what the right ones get."""
+    if not ask.is_guarded:
+        return
+    wrong = basic("bench", "wrong") if ask.algorithm else "Bearer wrong"
+    status = status_of(port, replace(ask, headers={**ask.headers, "Authorization": wrong}))
+    if status != 401:
+        raise BadAnswerError(f"wrong credentials are answered with {status}, not with 401")
 
 
 @contextmanager
@@ -133,8 +135,12 @@ def _prepared(
         try:
             yield peer, peer.prepare(own)
         except CannotRunError as reason:
-            print(f"left out: {peer.name}: {reason}")
-            left_out[peer.name] = str(reason)
+            _leave_out(peer, reason, left_out)
+
+
+def _leave_out(peer: Peer, reason: Exception, left_out: dict[str, str]) -> None:
+    print(f"left out: {peer.name}: {reason}", flush=True)
+    left_out[peer.name] = str(reason)
 
 
 def _one_round(
@@ -173,7 +179,7 @@ def measured(
 
     Every answer is judged when the measurement is over.
     """
-    answers = folder / "answers"
+    answers, ask = folder / "answers", _made_ready(ask, seconds)
     calibration = calibration_ms(cores.server)
     before = _Times.now(server, cores)
     result = load(launch.port, ask, seconds, cores.load, answers)
@@ -181,6 +187,14 @@ def measured(
     judge(launch, ask, answers)
     answers.unlink()
     return result, spent.cpu / result.requests * 1e6, spent.noise(result, calibration)
+
+
+def _made_ready(ask: Ask, seconds: float) -> Ask:
+    """Return ``ask`` with what varies made already: it may take longer than the load."""
+    if ask.varied is None:
+        return ask
+    made = ask.varied(seconds)
+    return replace(ask, varied=lambda _: made)
 
 
 @dataclass(frozen=True)

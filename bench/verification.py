@@ -19,6 +19,8 @@ from bench.launch import SCOPE
 NOT_ASKED_FOR = "Write"
 RSA_BITS = 2048
 LIFETIME_SECONDS = 300
+SLACK_SECONDS = 2
+"""Some servers read the clock twice."""
 
 
 class BadAnswerError(Exception):
@@ -67,8 +69,9 @@ def _judge(token: str, keys: KeySet, algorithm: str) -> None:
     scopes = scopes_in(claims)
     if SCOPE not in scopes or NOT_ASKED_FOR in scopes:
         raise BadAnswerError(f"a token for {claims.get('scope')!r}, not for {SCOPE}")
-    if claims["exp"] - claims["iat"] != LIFETIME_SECONDS:
-        raise BadAnswerError("a token with another lifetime than the others'")
+    lifetime = claims["exp"] - claims["iat"]
+    if abs(lifetime - LIFETIME_SECONDS) > SLACK_SECONDS:
+        raise BadAnswerError(f"a token that lives for {lifetime} s, not for {LIFETIME_SECONDS} s")
 
 
 def scopes_in(claims: dict[str, Any]) -> list[str]:

@@ -48,9 +48,9 @@ def _asks(
     for name, path in guarded.items():
         file = folder / name
         file.write_text("\n".join(f"Bearer {token}" for token in tokens[name]))
-        asks.append(Ask(name, path, method="GET", varied=partial(_same, file)))
+        asks.append(Ask(name, path, "GET", is_guarded=True, varied=partial(_same, file)))
     headers = {"Authorization": f"Bearer {tokens['RS256'][0]}"}
-    return (*asks, Ask(SEEN, guarded["RS256"], method="GET", headers=headers))
+    return (*asks, Ask(SEEN, guarded["RS256"], "GET", headers, is_guarded=True))
 
 
 def _same(file: Path, _: float) -> Varied:

@@ -65,7 +65,9 @@ def _with_key(algorithm: str, folder: Path) -> Launch:
         TOKENS_BY,
         TOKEN_PATH,
         headers={"Content-Type": FORM},
+        body=TOKEN_FORM,
         algorithm=TOKENS_BY,
+        is_guarded=True,
         varied=partial(_assertions, server.issuer, key, algorithm, folder, count()),
     )
     ready = Ask("ready", JWKS_PATH, method="GET")
