@@ -1,12 +1,13 @@
 """The benchmark beside its peers: `python -m bench`, or `make bench`; bench/README.md explains."""
 
 import argparse
+import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 
+from bench.launch import CannotRunError
 from bench.machine import Cores, TooFewCoresError
-from bench.measuring import FULL, OURS, QUICK, compare
+from bench.measuring import FULL, OURS, QUICK, Plan, compare
 from bench.peers import all_peers, quick_peers
 from bench.process import ServerError
 from bench.programs import CACHE
@@ -16,25 +17,23 @@ from bench.verification import BadAnswerError
 from bench.wrk import LoadError, require_wrk
 
 WHOLE_REPORT = Path(__file__).parent
+FAILURES = (TooFewCoresError, CannotRunError, LoadError, BadAnswerError, ServerError)
 
 
 def main() -> None:
     """Measure what was asked for, and write the report."""
     chosen = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before its end"))  # servers end too
     try:
         require_wrk()
         cores = Cores.of_this_machine()
         _run(chosen, cores)
-    except (TooFewCoresError, LoadError, BadAnswerError, ServerError) as error:
+    except FAILURES as error:
         sys.exit(f"nothing was written: {error}")
 
 
 def _run(chosen: argparse.Namespace, cores: Cores) -> None:
-    plan = QUICK if chosen.quick else FULL
-    plan = replace(plan, rounds=chosen.rounds or plan.rounds)
-    plan = replace(plan, seconds=chosen.seconds or plan.seconds)
-    plan = replace(plan, warm_up_seconds=chosen.warm_up or plan.warm_up_seconds)
-    plan = replace(plan, soak_seconds=60 * chosen.minutes if chosen.minutes else plan.soak_seconds)
+    plan = _plan(chosen)
     folder = chosen.out or (CACHE / "quick" if chosen.quick else WHOLE_REPORT)
     if chosen.row:
         print(ROWS[chosen.row](plan, cores, folder))
@@ -45,6 +44,16 @@ def _run(chosen: argparse.Namespace, cores: Cores) -> None:
         if peer.name == OURS or chosen.only in peer.name.lower()
     ]
     print(write_report(compare(peers, plan, cores), plan, cores, folder))
+
+
+def _plan(chosen: argparse.Namespace) -> Plan:
+    plan = QUICK if chosen.quick else FULL
+    return Plan(
+        chosen.rounds or plan.rounds,
+        chosen.seconds or plan.seconds,
+        chosen.warm_up or plan.warm_up_seconds,
+        60 * chosen.minutes if chosen.minutes else plan.soak_seconds,
+    )
 
 
 def _arguments() -> argparse.Namespace:

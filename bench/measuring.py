@@ -99,7 +99,7 @@ def compare(peers: Sequence[Peer], plan: Plan, cores: Cores) -> Comparison:
                 try:
                     found += _one_round(peer, launch, number, plan, cores, folder)
                 except ServerError as error:
-                    if number > 1 or peer.name == OURS:
+                    if number > 1:
                         raise
                     _leave_out(peer, error, left_out)
             ready = [(peer, launch) for peer, launch in ready if peer.name not in left_out]
@@ -139,6 +139,9 @@ def _prepared(
 
 
 def _leave_out(peer: Peer, reason: Exception, left_out: dict[str, str]) -> None:
+    """Note why ``peer`` is missing; without ours there is nothing to compare."""
+    if peer.name == OURS:
+        raise reason
     print(f"left out: {peer.name}: {reason}", flush=True)
     left_out[peer.name] = str(reason)
 

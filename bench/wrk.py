@@ -98,7 +98,9 @@ def result_in(output: str) -> LoadResult:
     Raises LoadError where an answer is missing or has another status than 2xx.
     """
     said = json.loads(output.strip().splitlines()[-1])
-    if said["refused"] or said["broken"] or not said["requests"]:
+    if not said["requests"]:
+        raise LoadError("no answer came while the load was on: a server this slow needs longer")
+    if said["refused"] or said["broken"]:
         raise LoadError(
             f"of {said['requests']} answers {said['refused']} were no 2xx, "
             f"and {said['broken']} requests had none"

@@ -48,12 +48,16 @@ class OurServer:
 
     def set_up(self) -> None:
         """Make the key that encrypts its keys, its tables and the API."""
-        file = self.folder / "secrets" / "auth_server_key_encryption_key"
-        file.parent.mkdir(mode=0o700, parents=True)
-        file.touch(mode=0o600)
-        file.write_text(Fernet.generate_key().decode())
+        self.keep_secret("auth_server_key_encryption_key", Fernet.generate_key().decode())
         self.flask("migrate")
         self.flask("resources", "add", API, *SCOPES, "--default")
+
+    def keep_secret(self, name: str, secret: str) -> None:
+        """Put ``secret`` where its settings look for the secret ``name``."""
+        file = self.folder / "secrets" / name
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(secret)
 
     def add_client(self, name: str, *options: str) -> str:
         """Register a client, and return its secret."""

@@ -59,11 +59,9 @@ def _on(found: PostgreSQL | str, kept_seconds: int, folder: Path) -> Launch:
     if isinstance(found, str):
         raise CannotRunError(found)
     settings = {**_settings(kept_seconds), "AUTH_SERVER_DATABASE_URL": found.url}
-    file = folder / "secrets" / "auth_server_database_password"
-    file.parent.mkdir(mode=0o700)
-    file.touch(mode=0o600)
-    file.write_text(found.password)
-    return _launch(OurServer(folder, settings))
+    server = OurServer(folder, settings)
+    server.keep_secret("auth_server_database_password", found.password)
+    return _launch(server)
 
 
 def _settings(kept_seconds: int) -> dict[str, str]:
