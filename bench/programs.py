@@ -65,7 +65,7 @@ def run(command: Iterable[str], folder: Path, environment: Mapping[str, str] | N
         raise CannotRunError(str(error)) from error
     if ran.returncode != 0:
         lines = (ran.stderr.strip() or ran.stdout.strip() or "it said nothing").splitlines()
-        raise CannotRunError(f"{next(iter(command))} failed: {lines[-1]}")
+        raise CannotRunError(f"{Path(ran.args[0]).name} failed: {lines[-1]}")
     return ran.stdout
 
 

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -45,23 +45,37 @@ def measure(plan: Plan, cores: Cores, out: Path) -> str:
     with _postgresql(cores) as found:
         variants = [
             Peer(f"{name}, clients kept {seconds} s", partial(prepare, seconds))
-            for name, prepare in (("SQLite", _on_sqlite), ("PostgreSQL", partial(_on, found)))
+            for name, prepare in (("SQLite", _on_sqlite), ("PostgreSQL", _OnPostgreSQL(found)))
             for seconds in KEPT_SECONDS
         ]
         return measure_variants("databases", LINES, variants, plan, cores, out)
 
 
 def _on_sqlite(kept_seconds: int, folder: Path) -> Launch:
-    return _launch(OurServer(folder, _settings(kept_seconds)))
+    server = OurServer(folder, _settings(kept_seconds))
+    server.set_up()
+    return server.launch((ALGORITHM, "bench", server.add_client("bench")))
 
 
-def _on(found: PostgreSQL | str, kept_seconds: int, folder: Path) -> Launch:
-    if isinstance(found, str):
-        raise CannotRunError(found)
-    settings = {**_settings(kept_seconds), "AUTH_SERVER_DATABASE_URL": found.url}
-    server = OurServer(folder, settings)
-    server.keep_secret("auth_server_database_password", found.password)
-    return _launch(server)
+class _OnPostgreSQL:
+    """Prepares servers that share one set-up, as there is one database for all."""
+
+    def __init__(self, found: PostgreSQL | str) -> None:
+        self._found = found
+        self._made: tuple[OurServer, str] | None = None
+
+    def __call__(self, kept_seconds: int, folder: Path) -> Launch:
+        server, secret = self._made = self._made or self._set_up(folder)
+        settings = {**server.settings, **_settings(kept_seconds)}
+        return replace(server, settings=settings).launch((ALGORITHM, "bench", secret))
+
+    def _set_up(self, folder: Path) -> tuple[OurServer, str]:
+        if isinstance(self._found, str):
+            raise CannotRunError(self._found)
+        server = OurServer(folder, {"AUTH_SERVER_DATABASE_URL": self._found.url})
+        server.keep_secret("auth_server_database_password", self._found.password)
+        server.set_up()
+        return server, server.add_client("bench")
 
 
 def _settings(kept_seconds: int) -> dict[str, str]:
@@ -69,11 +83,6 @@ def _settings(kept_seconds: int) -> dict[str, str]:
         "AUTH_SERVER_ACCESS_TOKEN_ALGORITHM": ALGORITHM,
         "AUTH_SERVER_CLIENT_CACHE_SECONDS": str(kept_seconds),
     }
-
-
-def _launch(server: OurServer) -> Launch:
-    server.set_up()
-    return server.launch((ALGORITHM, "bench", server.add_client("bench")))
 
 
 @contextmanager
