@@ -1,7 +1,7 @@
 """The load: wrk keeps 16 connections busy from one core, and keeps every answer.
 
-It is written in C and takes about a tenth of what the fastest server here takes for a request, so
-it is not what limits the figures; how busy its core was stands beside them.
+A request with its answer written down costs it about 12 µs of CPU, so it could keep up with some
+80,000 a second: it is not what limits the figures. How busy its core was stands beside them.
 """
 
 import json

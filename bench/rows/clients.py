@@ -35,7 +35,7 @@ LINES = (
 def measure(plan: Plan, cores: Cores, out: Path) -> str:
     """Measure our server with so many clients."""
     variants = [
-        Peer(f"{count:,} clients", partial(_prepare, count, algorithm))
+        Peer(f"{count:,} registered", partial(_prepare, count, algorithm))
         for count in COUNTS
         for algorithm in ALGORITHMS
     ]
