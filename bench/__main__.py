@@ -5,10 +5,11 @@ import signal
 import sys
 from pathlib import Path
 
+from bench.comparison import OURS, compare
 from bench.launch import CannotRunError
 from bench.machine import Cores, TooFewCoresError
-from bench.measuring import FULL, OURS, QUICK, Plan, compare
 from bench.peers import all_peers, quick_peers
+from bench.plan import FULL, QUICK, Plan
 from bench.process import ServerError
 from bench.programs import CACHE
 from bench.report import write_report

@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from bench.comparison import OURS, Comparison, Measurement
 from bench.machine import Cores, description
-from bench.measuring import OURS, Comparison, Measurement, Noise, Plan
+from bench.measuring import Noise
+from bench.plan import Plan
 from bench.plots import bars
 from bench.spread import Spread, ratios
 from bench.wrk import CONNECTIONS

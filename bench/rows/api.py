@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from bench.comparison import Comparison, Measurement, compare
 from bench.launch import Ask, Varied
 from bench.machine import Cores
-from bench.measuring import Comparison, Measurement, Plan, compare
 from bench.peers.apis import AUDIENCE, TrustedIssuer, api_peers
+from bench.plan import Plan
 from bench.report import put_section, shown, table
 from bench.spread import Spread
 from tests.stack.issuer import OwnIssuer

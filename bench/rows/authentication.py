@@ -13,8 +13,8 @@ from joserfc.jwk import ECKey, RSAKey
 
 from bench.launch import FORM, TOKEN_FORM, Ask, Launch, Peer, Varied
 from bench.machine import Cores
-from bench.measuring import Plan
 from bench.peers.ours import OurServer
+from bench.plan import Plan
 from bench.rows.variants import measure_variants
 from shared.identifiers import JWKS_PATH, TOKEN_PATH
 

@@ -12,8 +12,8 @@ from auth_server.models import Client, ClientScope, ClientSecret
 from auth_server.registry import new_secret, secret_hash
 from bench.launch import Launch, Peer, Varied, basic
 from bench.machine import Cores
-from bench.measuring import Plan
 from bench.peers.ours import API, OurServer
+from bench.plan import Plan
 from bench.rows.variants import measure_variants
 from shared.database import Database
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench.launch import CannotRunError, Launch, Peer
 from bench.machine import Cores
-from bench.measuring import Plan
 from bench.peers.ours import OurServer
+from bench.plan import Plan
 from bench.programs import CACHE, run
 from bench.rows.variants import measure_variants
 

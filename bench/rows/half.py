@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.comparison import prepared, run_folder
 from bench.constant_rate import load_at
-from bench.launch import CannotRunError, Launch, Peer
+from bench.launch import Launch, Peer
 from bench.machine import Cores
-from bench.measuring import Noise, Plan, judge, measured, run_folder
+from bench.measuring import Noise, judge, measured
 from bench.peers import token_peers
+from bench.plan import Plan
 from bench.process import running
 from bench.report import put_section, shown, table
 from bench.spread import Spread
@@ -32,22 +34,12 @@ def measure(plan: Plan, cores: Cores, out: Path) -> str:
     found: list[_Half] = []
     left_out: dict[str, str] = {}
     with run_folder() as folder:
-        ready = list(_prepared(folder, left_out))
+        ready = list(prepared(token_peers(), folder, left_out))
         for number in range(1, plan.rounds + 1):
             for peer, launch in ready if number % 2 else reversed(ready):
                 print(f"round {number}: {peer.name} {launch.asks[0].name}", flush=True)
                 found += _one_round(peer, launch, plan, cores, folder)
     return put_section(out, "half", _lines(found, left_out), cores, [one.noise for one in found])
-
-
-def _prepared(folder: Path, left_out: dict[str, str]) -> Iterator[tuple[Peer, Launch]]:
-    for number, peer in enumerate(token_peers()):
-        own = folder / str(number)
-        own.mkdir()
-        try:
-            yield peer, peer.prepare(own)
-        except CannotRunError as reason:
-            left_out[peer.name] = str(reason)
 
 
 def _one_round(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.machine import Cores
-from bench.measuring import Plan
+from bench.plan import Plan
 from bench.rows import api, authentication, clients, databases, half, soak, workers
 
 Row = Callable[[Plan, Cores, Path], str]

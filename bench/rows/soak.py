@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.comparison import run_folder
 from bench.launch import Launch
 from bench.machine import Cores
-from bench.measuring import Noise, Plan, measured, run_folder
+from bench.measuring import Noise, measured
 from bench.peers.ours import OURS
+from bench.plan import Plan
 from bench.process import Server, running
 from bench.report import put_section, table
 from bench.wrk import load

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.comparison import Measurement, compare
 from bench.launch import Peer
 from bench.machine import Cores
-from bench.measuring import Measurement, Plan, compare
+from bench.plan import Plan
 from bench.report import put_section, shown, table
 from bench.spread import Spread, ratios
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from bench.launch import Launch, Peer
 from bench.machine import Cores
-from bench.measuring import Plan
 from bench.peers.ours import OurServer
+from bench.plan import Plan
 from bench.rows.variants import measure_variants
 
 COUNTS = (1, 2, 4)
