@@ -162,20 +162,25 @@ def working_copy(name: str) -> Path:
 def java_home() -> Path:
     """Return the home of a Java that is new enough; raise CannotRunError where there is none."""
     named = os.environ.get("JAVA_HOME")
-    installed = sorted(Path("/usr/lib/jvm").glob("*"), key=_java_version, reverse=True)
+    installed = sorted(Path("/usr/lib/jvm").glob("*"), key=_java_feature, reverse=True)
     for home in ([Path(named)] if named else []) + installed:
-        if _java_version(home) >= OLDEST_JAVA:
+        if _java_feature(home) >= OLDEST_JAVA:
             return home
     raise CannotRunError(f"no Java {OLDEST_JAVA} or newer is installed (JAVA_HOME names another)")
 
 
-def _java_version(home: Path) -> int:
-    """Return the feature release of the Java at ``home``, 0 where there is none."""
+def java_version(home: Path) -> str:
+    """Return the version of the Java at ``home``, empty where there is none."""
     release = home / "release"
-    return java_version_in(release.read_text()) if (home / "bin" / "java").exists() else 0
+    return java_version_in(release.read_text()) if (home / "bin" / "java").exists() else ""
 
 
-def java_version_in(release: str) -> int:
-    """Return the feature release that the file `release` of a JDK names: 17 of `17.0.15`."""
-    found = re.search(r'^JAVA_VERSION="(\d+)', release, re.MULTILINE)
-    return int(found.group(1)) if found else 0
+def java_version_in(release: str) -> str:
+    """Return the version that the file `release` of a JDK names."""
+    found = re.search(r'^JAVA_VERSION="([^"]+)"', release, re.MULTILINE)
+    return found.group(1) if found else ""
+
+
+def _java_feature(home: Path) -> int:
+    """Return the feature release of the Java at ``home``: 17 of `17.0.15`; 0 where there is none."""
+    return int(java_version(home).partition(".")[0] or 0)

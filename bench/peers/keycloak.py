@@ -13,7 +13,7 @@ import requests
 
 from bench.launch import FORM, Ask, CannotRunError, Launch, Peer, token_ask
 from bench.process import ServerError, running
-from bench.programs import CACHE, PEERS, bench_secret, free_port, java_home, run
+from bench.programs import CACHE, PEERS, bench_secret, free_port, java_home, java_version, run
 
 VERSION = "26.7.3"
 DISTRIBUTION = f"org.keycloak:keycloak-quarkus-dist:{VERSION}:zip"
@@ -56,7 +56,7 @@ def _launch(home: Path, environment: dict[str, str], realm: str) -> Launch:
         tuple(token_ask(name, path, client, secret) for name, client in asks),
         environment,
         f"/realms/{realm}/protocol/openid-connect/certs",
-        f"Keycloak {VERSION}, Java {Path(environment['JAVA_HOME']).name}",
+        f"Keycloak {VERSION}, Java {java_version(Path(environment['JAVA_HOME']))}",
         start_seconds=240,
     )
 

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.launch import Launch, Peer, token_ask
-from bench.programs import bench_secret, free_port, java_home, maven_jar, run
+from bench.programs import bench_secret, free_port, java_home, java_version, maven_jar, run
 
 PROFILE = "authorization-server"
 
@@ -42,7 +42,7 @@ def _versions(home: Path, jar: Path) -> str:
     wanted = ("spring-boot-4", "spring-security-oauth2-authorization-server-", "nimbus-jose-jwt-")
     inside = run([str(home / "bin" / "jar"), "tf", str(jar)], jar.parent).split()
     names = [Path(name).stem for name in inside if Path(name).name.startswith(wanted)]
-    return ", ".join([f"Java {home.name}", *names])
+    return ", ".join([f"Java {java_version(home)}", *names])
 
 
 SPRING = Peer(

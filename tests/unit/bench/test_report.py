@@ -33,6 +33,6 @@ def test_a_plot_has_a_bar_for_each_server_as_long_as_its_median() -> None:
     assert 'width="100.0"' in plot
 
 
-def test_the_release_of_a_java_is_read_from_its_own_file() -> None:
-    assert java_version_in('IMPLEMENTOR="x"\nJAVA_VERSION="25.0.1"\n') == 25
-    assert java_version_in("") == 0
+def test_the_version_of_a_java_is_read_from_its_own_file() -> None:
+    assert java_version_in('IMPLEMENTOR="x"\nJAVA_VERSION="25.0.1"\n') == "25.0.1"
+    assert java_version_in("") == ""
