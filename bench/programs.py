@@ -182,5 +182,5 @@ def java_version_in(release: str) -> str:
 
 
 def _java_feature(home: Path) -> int:
-    """Return the feature release of the Java at ``home``: 17 of `17.0.15`; 0 where there is none."""
+    """Return the feature release of a Java, 17 of `17.0.15`; 0 where there is none."""
     return int(java_version(home).partition(".")[0] or 0)
