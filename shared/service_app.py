@@ -14,6 +14,8 @@ from shared.service_logging import ACCESS_LOG_FORMAT, logging_configuration
 from shared.settings import MetricsSettings, ServiceSettings, require_declared_transport
 from shared.tracing import trace_requests
 
+NO_ACCESS_LOG = "shared.gunicorn_worker.LoggerWithoutAccess"
+
 LONGEST_BODY_BYTES = 64 * 1024
 
 SECURITY_HEADERS = {
@@ -90,7 +92,7 @@ def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]
         "threads": settings.threads,
         "graceful_timeout": 30,
         "keepalive": 5,
-        "accesslog": "-" if settings.log_requests == "access" else None,
+        **({} if settings.log_requests == "access" else {"logger_class": NO_ACCESS_LOG}),
         "access_log_format": ACCESS_LOG_FORMAT,
         "logconfig_dict": logging_configuration(service, settings.log_level, settings.log_requests),
         # gunicorn trusts loopback to say scheme and path in headers; here only `proxies` does.

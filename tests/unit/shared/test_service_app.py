@@ -114,6 +114,15 @@ def test_gunicorn_is_told_to_trust_no_header_and_to_log_no_query() -> None:
     assert "%(q)s" not in settings["access_log_format"]
 
 
+def test_an_access_line_is_written_where_it_is_asked_for() -> None:
+    quiet = gunicorn_settings("bank", BankSettings(transport="plain-http"))
+    asked_for = BankSettings(transport="plain-http", log_requests="access")
+    talkative = gunicorn_settings("bank", asked_for)
+
+    assert quiet["logger_class"].endswith("LoggerWithoutAccess")
+    assert "logger_class" not in talkative
+
+
 @pytest.mark.parametrize(
     ("transport", "level"), [("plain-http", "WARNING"), ("tls-in-front", "INFO")]
 )
