@@ -77,10 +77,14 @@ class IssuerMetadata:
         if document.get("issuer") != self.issuer:
             # RFC 8414 §3.3: the values MUST be identical, byte for byte; else the document
             # MUST NOT be used: another server's would get our credentials.
-            raise TokenError("invalid_metadata", f"{url} is not of issuer {self.issuer}", status)
+            named = f"its issuer is {document.get('issuer')!r:.200}"
+            detail = f"{url} is not of issuer {self.issuer}: {named}"
+            raise TokenError("invalid_metadata", detail, status)
         endpoint = document.get("token_endpoint")
         if not isinstance(endpoint, str) or not self._is_fit_for_credentials(endpoint):
-            raise TokenError("invalid_metadata", f"{url}: no usable token_endpoint", status)
+            wanted = "it has to be https, unless on this machine or with allow_plain_http"
+            detail = f"{url}: no usable token_endpoint: {wanted}"
+            raise TokenError("invalid_metadata", detail, status)
         return endpoint
 
     def _is_fit_for_credentials(self, url: str) -> bool:
