@@ -43,9 +43,9 @@ cli: .venv/services.installed ## run a service's command: make cli SERVICE=auth_
 images: .venv/services.installed ## build the containers' images and say how much each adds to its base
 	@$(DEMO) images
 
-clean: ## stop the system and delete its data (.local, its volume), its images and the tools' caches
+clean: ## stop the system and delete its data (.local, or LOCAL_STATE_DIR; its volume), its images and the tools' caches
 	@[ ! -e .venv/services.installed ] || $(DEMO) clean
-	@rm -rf .local .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf "$${LOCAL_STATE_DIR:-.local}" .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 PYTEST = -m pytest -n auto --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
