@@ -43,8 +43,11 @@ class LeaseKeeper:
             self._renew()
 
     def check(self) -> None:
-        """Raise LeaseLostError where the run may not go on, as another one may be under way."""
-        if self._lost.is_set():
+        """Raise LeaseLostError where the run may not go on, as another one may be under way.
+
+        It looks at the clock itself: a renewal may hang, or this process have been suspended.
+        """
+        if self._lost.is_set() or self._is_over_time():
             raise LeaseLostError(f"run {self._lease.run_id}: its lease is lost")
 
     def _renew(self) -> None:
@@ -57,5 +60,8 @@ class LeaseKeeper:
             self._lost.set()
         except SQLAlchemyError as error:
             log.warning("could not renew the lease: %s", type(error).__name__)
-            if self._now() - self._renewed >= self._schedule.lease_seconds:
+            if self._is_over_time():
                 self._lost.set()
+
+    def _is_over_time(self) -> bool:
+        return self._now() - self._renewed >= self._schedule.lease_seconds

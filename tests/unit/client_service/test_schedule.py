@@ -437,6 +437,19 @@ def test_a_lease_that_cannot_be_renewed_in_its_time_is_given_up(
         keeper.check()
 
 
+def test_a_lease_whose_renewal_hangs_is_given_up_when_its_time_is_over(
+    schedule: Schedule, clock: Any
+) -> None:
+    keeper = LeaseKeeper(schedule, taken(schedule.take_tick()), clock)
+    clock.time += 9.9
+    keeper.check()
+
+    clock.time += 0.1
+
+    with pytest.raises(LeaseLostError):
+        keeper.check()
+
+
 def test_the_next_try_is_at_the_next_tick_once_this_one_is_done(
     schedule: Schedule, wall: Any
 ) -> None:
