@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from client_service.bearer_auth import bearer_error, origin_of
-from client_service.token_messages import json_object
+from client_service.token_messages import json_object, told_by
 
 LONGEST_TEXT = 2000
 
@@ -59,8 +59,8 @@ def content_in(status: int, headers: Mapping[str, str], body: bytes) -> dict[str
     """Return the JSON object of an answer; raise BankError where it is a refusal or none."""
     answer = json_object(body)
     if status != HTTPStatus.OK:
-        detail = str(answer.get("detail") or answer.get("title") or "no problem was described")
-        raise BankError(bearer_error(headers) or _name_of(status), detail[:500], status)
+        detail = told_by(answer.get("detail") or answer.get("title") or "no problem was described")
+        raise BankError(bearer_error(headers) or _name_of(status), detail, status)
     if not answer:
         raise BankError("invalid_answer", "the bank answered no JSON object", status)
     return answer

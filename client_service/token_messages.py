@@ -18,6 +18,7 @@ import requests
 from requests import PreparedRequest
 
 LONGEST_ANSWER_BYTES = 1024 * 1024
+LONGEST_DETAIL = 500
 LONGEST_LIFETIME_SECONDS = 86_400
 """A longer life is not believed: a token is cheap to renew."""
 
@@ -169,6 +170,14 @@ def json_object(body: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
+def told_by(words: object) -> str:
+    """Return a server's ``words`` to a person, bounded, and such as any log and database takes.
+
+    JSON may hold half of a surrogate pair (RFC 8259 §8.2), which UTF-8 cannot say.
+    """
+    return str(words)[:LONGEST_DETAIL].encode("utf-8", "replace").decode()
+
+
 def seconds_to_wait(headers: Mapping[str, str], wall_time: float) -> float:
     """Return what `Retry-After` asks for, in seconds or as a date (RFC 9110 §10.2.3); else 0."""
     text = headers.get("Retry-After", "").strip()
@@ -187,7 +196,7 @@ def _error_in(status: int, answer: dict[str, Any], retry_after: float) -> TokenE
     if not isinstance(code, str) or not _ERROR_CODE.fullmatch(code):
         detail = "neither a token nor an OAuth error"
         return TokenError("invalid_answer", detail, status, retry_after)
-    detail = str(description or "without a description")[:500]
+    detail = told_by(description or "without a description")
     return TokenError(code, detail, status, retry_after)
 
 

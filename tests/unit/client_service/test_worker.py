@@ -144,6 +144,27 @@ def test_what_a_server_echoes_is_not_shown_whole(
     assert worked(service).detail == "(44 characters) is wrong"
 
 
+@pytest.mark.parametrize(
+    ("path", "reply"),
+    [
+        (
+            "/token",
+            Reply(400, {"error": "invalid_scope", "error_description": "half \ud800 a pair"}),
+        ),
+        ("/account", Reply(503, {"detail": "half \ud800 a pair"})),
+    ],
+    ids=["authorization server", "bank"],
+)
+def test_words_of_a_server_that_utf8_cannot_say_end_the_run_as_any_others(
+    service: ClientService, server: LoopbackServer, path: str, reply: Reply
+) -> None:
+    server.reply(path, reply)
+
+    run = worked(service)
+
+    assert (run.status, run.detail) == ("failed", "half ? a pair")
+
+
 def test_a_stopping_worker_ends_its_run_before_the_next_page(
     service: ClientService, server: LoopbackServer
 ) -> None:
