@@ -1,7 +1,8 @@
 """`POST /v1/traces`: takes the spans of the other services (OTLP over HTTP, in protobuf)."""
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from flask import Blueprint, Response, abort, request
 from flask.typing import ResponseReturnValue
@@ -18,8 +19,8 @@ from shared.identifiers import TRACES_PATH
 from shared.whole_body import whole_body
 
 MEDIA_TYPE = "application/x-protobuf"
-LONGEST_BODY_BYTES = 2 * 1024 * 1024
-LONGEST_UNPACKED_BYTES = 8 * 1024 * 1024
+LONGEST_BODY_BYTES = 1024 * 1024
+"""Packed or not: read as protobuf, a body can take thirty times as much memory."""
 MOST_EVENTS_OF_A_REQUEST = 2000
 
 
@@ -56,7 +57,7 @@ def _unpacked(body: bytes) -> bytes:
         abort(415, "spans are taken plain or packed with gzip")
     unpacker = zlib.decompressobj(wbits=31)
     try:
-        plain = unpacker.decompress(body, LONGEST_UNPACKED_BYTES)
+        plain = unpacker.decompress(body, LONGEST_BODY_BYTES)
     except zlib.error:
         abort(400, "the body is not packed with gzip")
     if unpacker.unconsumed_tail:
@@ -69,15 +70,17 @@ def _events_in(body: bytes) -> list[SpanEvent]:
         spans = ExportTraceServiceRequest.FromString(body)
     except DecodeError:
         abort(400, "the body is no ExportTraceServiceRequest")
-    events = [
-        SpanEvent(span.trace_id.hex(), span.span_id.hex(), _attributes(event.attributes))
-        for resource in spans.resource_spans
-        for scope in resource.scope_spans
-        for span in scope.spans
-        for event in span.events
-        if event.name in EVENT_NAMES
-    ]
-    return events[:MOST_EVENTS_OF_A_REQUEST]
+    return list(islice(_arrow_events_in(spans), MOST_EVENTS_OF_A_REQUEST))
+
+
+def _arrow_events_in(spans: ExportTraceServiceRequest) -> Iterator[SpanEvent]:
+    for resource in spans.resource_spans:
+        for scope in resource.scope_spans:
+            for span in scope.spans:
+                for event in span.events:
+                    if event.name in EVENT_NAMES:
+                        attributes = _attributes(event.attributes)
+                        yield SpanEvent(span.trace_id.hex(), span.span_id.hex(), attributes)
 
 
 def _attributes(pairs: Iterable[KeyValue]) -> dict[str, object]:
