@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Collection, Mapping
+from typing import Any
 from uuid import UUID
 
 import click
@@ -13,6 +14,7 @@ from client_service.jobs import RegisteredJob
 from client_service.models import Job
 from client_service.runs import LATEST, find_run, latest_runs, run_fields, timestamp
 from client_service.schedule import Schedule
+from client_service.token_messages import told_by
 from shared.database import Database
 
 MOST_RUNS = 10_000
@@ -65,13 +67,15 @@ def runs_command(database: Database, jobs: Collection[str]) -> click.Group:
             run = find_run(database, str(run_id))
             if run is None:
                 raise click.ClickException("there is no such run, or it is no longer kept")
-            fields = {**run_fields(run), "arrows": events_of_run(database, run)}
+            fields: dict[str, Any] = run_fields(run) | {"arrows": events_of_run(database, run)}
         if as_json:
             click.echo(json.dumps(fields))
             return
         click.echo(told(run))
         for name in ("job", "trigger", "due", "merged_ticks", "started", "ended", "trace_id"):
             click.echo(f"  {name}: {fields[name]}")
+        for event in fields["arrows"]:
+            click.echo(f"  {_arrow_line(event)}")
 
     return group
 
@@ -97,3 +101,10 @@ def _job_line(fields: Mapping[str, object]) -> str:
         f"{fields['name']} ({fields['schedule']}): due {fields['next_due'] or 'on demand'}; last "
         f"success {fields['last_success'] or 'none'}{busy}"
     )
+
+
+def _arrow_line(event: Mapping[str, object]) -> str:
+    """Tell an arrow event; what another service reported may lack any of it."""
+    what = f"arrow {event['arrow']}" if "arrow" in event else "no arrow"
+    words = [str(event[part]) for part in ("name", "status", "error") if part in event]
+    return told_by(f"{event['time']} {what}: {' '.join(words)} ({event['service']})")

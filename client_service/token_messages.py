@@ -171,11 +171,12 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 
 def told_by(words: object) -> str:
-    """Return a server's ``words`` to a person, bounded, and such as any log and database takes.
+    """Return a server's ``words`` to a person, as any log, database and terminal takes them.
 
-    JSON may hold half of a surrogate pair (RFC 8259 §8.2), which UTF-8 cannot say.
+    JSON may hold a NUL, what moves a terminal's cursor, and half of a surrogate pair (RFC 8259
+    §8.2), which UTF-8 cannot say.
     """
-    return str(words)[:LONGEST_DETAIL].encode("utf-8", "replace").decode()
+    return "".join(one if one.isprintable() else " " for one in str(words)[:LONGEST_DETAIL])
 
 
 def seconds_to_wait(headers: Mapping[str, str], wall_time: float) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from client_service.private_key_jwt import signing_key
-from client_service.token_messages import ClientCredentials, TokenError
+from client_service.token_messages import ClientCredentials, TokenError, told_by
 from shared.identifiers import VAULT_CLIENT_ID, VAULT_CLIENT_SECRET
 from shared.vault import Vault, VaultError
 
@@ -34,7 +34,7 @@ class VaultCredentials:
             return self.read()
         except VaultError as error:
             if self._last is None:
-                raise TokenError("no_credentials", str(error)) from error
+                raise TokenError("no_credentials", told_by(error)) from error
             log.warning("the last good credentials serve on: %s", error)
             return self._last
 

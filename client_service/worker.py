@@ -113,7 +113,7 @@ class Worker:
             report = self._jobs[job].work(task)
         except (TokenError, BankError) as error:
             told = f"{error.status} {error.code}" if error.status else error.code
-            return Outcome(RunStatus.FAILED, error=told[:200], detail=_fit_to_show(error.detail))
+            return Outcome(RunStatus.FAILED, error=told[:200], detail=redacted(error.detail))
         except StoppedError:
             detail = "its process was stopped"
             return Outcome(RunStatus.INTERRUPTED, error="interrupted", detail=detail)
@@ -163,11 +163,6 @@ def _outcome_after(error: BaseException) -> Outcome:
     if isinstance(error, Exception):
         return Outcome(RunStatus.FAILED, error="internal_error", detail=name)
     return Outcome(RunStatus.INTERRUPTED, error="interrupted", detail=name)
-
-
-def _fit_to_show(detail: str) -> str:
-    """Return a server's words without what it may have echoed, nor the NUL that SQL refuses."""
-    return redacted(detail).replace("\0", "")
 
 
 def _log_report(lease: Lease, report: Report) -> None:

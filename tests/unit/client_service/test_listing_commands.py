@@ -8,6 +8,7 @@ from click.testing import Result
 from flask import Flask
 
 from client_service.app import ClientService
+from client_service.arrow_events import SpanEvent, store_events
 from client_service.runs import RunStatus, Trigger
 from client_service.schedule import Lease
 
@@ -89,7 +90,23 @@ def test_a_run_is_shown_with_its_arrows(app: Flask, done: str) -> None:
 
     assert (run["id"], run["result"]["balanced"]) == (done, True)
     assert [event["arrow"] for event in run["arrows"]] == [1, 4, 4, 4, 4]
-    assert f"\n  trace_id: {run['trace_id']}\n" in command(app, "runs", "show", done).stdout
+    told = command(app, "runs", "show", done).stdout
+    assert f"\n  trace_id: {run['trace_id']}\n" in told
+    token = run["arrows"][0]
+    assert f"  {token['time']} arrow 1: REQUEST_TOKEN 200 (client_service)\n" in told
+    assert told.count(" arrow 4: READ_RESOURCE 200 (client_service)\n") == 4
+
+
+def test_a_refusal_is_shown_after_the_arrows(app: Flask, service: ClientService) -> None:
+    lease = taken(service)
+    service.schedules["reconcile"].begin(lease, "ab" * 16)
+    attributes = {"time": "t", "name": "REFUSED", "status": 401, "error": "\033[2Jinvalid"}
+    refused = SpanEvent("ab" * 16, "cd" * 8, {**attributes, "service": "auth_server"})
+    store_events(service.database, [refused])
+
+    told = command(app, "runs", "show", lease.run_id).stdout
+
+    assert told.endswith("  t no arrow: REFUSED 401  [2Jinvalid (auth_server)\n")
 
 
 def test_a_run_that_is_not_there_is_said(app: Flask) -> None:
