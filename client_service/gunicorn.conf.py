@@ -1,12 +1,16 @@
 """How gunicorn serves the client service: `gunicorn -c client_service/gunicorn.conf.py …`."""
 # ruff: noqa: N999 - the name is the one that gunicorn looks for
 
+import math
+
 from client_service.settings import ClientServiceSettings
 from shared.service_app import gunicorn_settings
 from shared.settings import read_settings
 
+SECONDS_BESIDE_THE_RUN = 10  # for the requests under way, and to hand over the spans
+
+settings = read_settings(ClientServiceSettings)
 # gunicorn takes the names of this module as its settings.
-globals().update(gunicorn_settings("client_service", read_settings(ClientServiceSettings)))
-# One worker whatever the setting says: token, connections and scheduler belong to the process, and
-# a second one would ask for a token of its own and stand by for ticks that the first one takes.
-workers = 1
+globals().update(gunicorn_settings("client_service", settings))
+# When they are over it kills the worker, and a run that may take longer to stop with it.
+graceful_timeout = math.ceil(settings.stop_seconds) + SECONDS_BESIDE_THE_RUN

@@ -57,6 +57,9 @@ class ClientServiceSettings(VaultSettings, MetricsSettings):
     bind: BindAddress = "127.0.0.1:9002"
     """Address and port to listen on."""
 
+    workers: int = Field(default=1, ge=1, le=1)
+    """One: token, connections and scheduler belong to the process. More are further replicas."""
+
     database_url: str = Field(
         default_factory=lambda: f"sqlite:///{state_dir() / 'client_service.db'}"
     )
@@ -110,7 +113,9 @@ class ClientServiceSettings(VaultSettings, MetricsSettings):
     """How long `POST /runs` waits for a run under way before it answers 409."""
 
     stop_seconds: float = Field(default=20, ge=0, le=600)
-    """How long a stopping process waits for its run to finish the page in hand."""
+    """How long a stopping process waits for its run to finish the page in hand. The platform has
+    to wait 15 seconds longer before it kills (`stop_grace_period`, of Kubernetes
+    `terminationGracePeriodSeconds`)."""
 
     receive_traces: bool = False
     """Whether `POST /v1/traces` takes the arrow events of the other services (the demo's way to

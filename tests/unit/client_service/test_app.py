@@ -155,13 +155,21 @@ def test_gunicorn_loads_an_application_whose_scheduler_runs(
     service.database.engine.dispose()
 
 
-def test_gunicorn_starts_one_worker_whatever_the_setting_says(
+def test_gunicorn_starts_one_worker_and_lets_it_stop_in_its_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CLIENT_SERVICE_TRANSPORT", "plain-http")
-    monkeypatch.setenv("CLIENT_SERVICE_WORKERS", "4")
+    monkeypatch.setenv("CLIENT_SERVICE_STOP_SECONDS", "99.5")
 
     loaded = runpy.run_path(str(PACKAGE / "gunicorn.conf.py"))
 
     assert (loaded["workers"], loaded["threads"]) == (1, 4)
     assert loaded["bind"] == "127.0.0.1:9002"
+    assert loaded["graceful_timeout"] == 110
+
+
+def test_a_second_worker_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLIENT_SERVICE_WORKERS", "2")
+
+    with pytest.raises(SystemExit, match="CLIENT_SERVICE_WORKERS"):
+        runpy.run_path(str(PACKAGE / "gunicorn.conf.py"))
