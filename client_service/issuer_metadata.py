@@ -57,7 +57,8 @@ class IssuerMetadata:
         return self._token_endpoint
 
     def _look_up(self) -> str:
-        url = self.metadata_url or self.issuer + METADATA_PATH
+        # OIDC Discovery §4.1: a slash that ends the issuer MUST be removed first.
+        url = self.metadata_url or self.issuer.rstrip("/") + METADATA_PATH
         try:
             with self.session.get(
                 url,

@@ -27,6 +27,13 @@ def test_the_token_endpoint_is_the_one_published(
     assert metadata().token_endpoint() == server.url + "/token"
 
 
+def test_an_issuer_may_end_in_a_slash(server: LoopbackServer) -> None:
+    issuer = server.url + "/"
+    server.reply(PATH, Reply(document={"issuer": issuer, "token_endpoint": server.url + "/token"}))
+
+    assert IssuerMetadata(issuer).token_endpoint() == server.url + "/token"
+
+
 def test_what_was_found_is_kept_for_an_hour(
     metadata: Metadata, server: LoopbackServer, clock: Any
 ) -> None:
