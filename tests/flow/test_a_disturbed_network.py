@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from threading import Event, Thread
@@ -288,7 +290,16 @@ def test_every_run_has_an_end(storm: Storm) -> None:
     assert {run["ended"] is None for run in storm.runs} == {False}
 
 
-def test_the_last_run_finds_the_account_balanced(storm: Storm) -> None:
+def test_no_tick_is_lost(storm: Storm) -> None:
+    """Each second from the first run to the last has one of its own, or is merged into one."""
+    runs = [run for run in storm.runs if run["job"] == "reconcile"]
+    ticks = [(datetime.fromisoformat(run["due"]), run["merged_ticks"]) for run in runs]
+
+    apart = [int((due - before).total_seconds()) for (before, _), (due, _) in pairwise(ticks)]
+    assert apart == [merged + 1 for _, merged in ticks[1:]]
+
+
+def test_every_run_that_succeeded_found_the_account_balanced(storm: Storm) -> None:
     succeeded = [run for run in storm.runs if run["status"] == "succeeded"]
 
     assert {run["result"]["balanced"] for run in succeeded} == {True}
