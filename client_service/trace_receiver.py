@@ -62,6 +62,8 @@ def _unpacked(body: bytes) -> bytes:
         abort(400, "the body is not packed with gzip")
     if unpacker.unconsumed_tail:
         abort(413, "the spans unpack to more than is taken")
+    if not unpacker.eof:
+        abort(400, "the body breaks off")
     return plain
 
 

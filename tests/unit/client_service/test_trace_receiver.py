@@ -185,13 +185,14 @@ def test_a_web_page_reports_nothing_of_whatever_origin_it_is(
     [
         (b"\xff\xff garbage", MEDIA_TYPE, "identity", 400),
         (b"garbage", MEDIA_TYPE, "gzip", 400),
+        (gzip.compress(spans())[:-1], MEDIA_TYPE, "gzip", 400),
         (spans(), "application/json", "identity", 415),
         (spans(), "text/plain", "identity", 415),
         (spans(), MEDIA_TYPE, "br", 415),
         (b"x" * (trace_receiver.LONGEST_BODY_BYTES + 1), MEDIA_TYPE, "identity", 413),
         (gzip.compress(b"\0" * (trace_receiver.LONGEST_BODY_BYTES + 1)), MEDIA_TYPE, "gzip", 413),
     ],
-    ids=["garbage", "not gzip", "json", "text", "brotli", "too long", "bomb"],
+    ids=["garbage", "not gzip", "cut", "json", "text", "brotli", "too long", "bomb"],
 )
 def test_what_is_no_delivery_of_spans_is_refused(
     client: FlaskClient, body: bytes, media_type: str, encoding: str, status: int
