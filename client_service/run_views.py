@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import logging
 from pathlib import Path
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from flask import (
     make_response,
     redirect,
     render_template,
+    request,
     url_for,
 )
 from flask.typing import ResponseReturnValue
@@ -28,6 +30,8 @@ from client_service.schedule import Schedule
 from client_service.worker import Worker
 from shared.database import Database
 from shared.database_outage import unavailable
+
+log = logging.getLogger(__name__)
 
 STYLE = (Path(__file__).parent / "templates" / "runs.css").read_text("utf-8")
 STYLE_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -82,6 +86,7 @@ def run_views(
         """Start a run in the background, after the one under way; 409 where that takes long."""
         refused = control.refusal(control_token)
         if refused is not None:
+            log.warning("no run is started for %s: %s", request.remote_addr, refused)
             return refuse(403, refused)
         lease = schedule.take_soon(Trigger.REQUEST, patience_seconds)
         if lease is None:

@@ -281,6 +281,17 @@ def test_without_the_control_token_in_the_form_no_run_starts(
     assert client.get("/runs").get_json()["runs"] == []
 
 
+def test_a_wrong_control_token_is_told_in_the_log_without_it(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.post("/runs", data={"control_token": CONTROL_TOKEN[1:]})
+
+    why = "the form's control_token is not the one that is set"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"no run is started for 127.0.0.1: {why}"
+    ]
+
+
 def test_white_space_around_the_control_token_does_not_matter(client: FlaskClient) -> None:
     answer = client.post("/runs", data={"control_token": f" {CONTROL_TOKEN}\n"})
 
