@@ -136,6 +136,7 @@ def local_client_service(state: Path, around: Surroundings, control_token: str) 
     settings = around.settings | {
         "CLIENT_SERVICE_BIND": f"127.0.0.1:{client.port}",
         "CLIENT_SERVICE_RECONCILE_SCHEDULE": "never",
+        "CLIENT_SERVICE_FULL_AUDIT_SCHEDULE": "never",
         "CLIENT_SERVICE_PATIENCE_SECONDS": "0",
         "CLIENT_SERVICE_RECEIVE_TRACES": "true",
     }
