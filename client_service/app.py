@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from threading import Thread
+from threading import Event
 
 import requests
 from flask import Flask
 from opentelemetry.sdk.trace import TracerProvider
 
 from client_service.arrow_events import ArrowEventProcessor
+from client_service.bank_answers import BankError
 from client_service.bank_client import BankClient
 from client_service.cli import control_token_command, run_once_command, token_command
 from client_service.history import History
@@ -20,12 +23,14 @@ from client_service.listing_commands import jobs_command, runs_command
 from client_service.metrics import CountedRetries, RunMetrics, TokenMetrics
 from client_service.private_key_jwt import private_key_jwt
 from client_service.problem_details import answer_with_problem_details
+from client_service.retries import Retries
 from client_service.run_views import run_views
 from client_service.schedule import Lease, Schedule
 from client_service.scheduler import Scheduler
 from client_service.settings import AuthMethod, ClientServiceSettings
+from client_service.task import StoppedError, pause_unless_stopped
 from client_service.token_messages import Authentication, client_secret_basic, client_secret_post
-from client_service.token_retries import Retries
+from client_service.token_renewal import DaemonTimer
 from client_service.token_source import TokenSource
 from client_service.trace_receiver import trace_receiver
 from client_service.vault_credentials import VAULT_PRIVATE_JWK, VaultCredentials
@@ -61,6 +66,7 @@ class ClientService:
     schedules: Mapping[str, Schedule]
     worker: Worker
     schedulers: Sequence[Scheduler]
+    tokens: TokenSource
 
     def start(self) -> None:
         """Start to take the ticks, if this process is to."""
@@ -73,6 +79,7 @@ class ClientService:
         end = time.monotonic() + self.settings.stop_seconds
         for scheduler in self.schedulers:
             scheduler.take_no_more()
+        self.tokens.stop()
         self.worker.stop(self.settings.stop_seconds)
         for scheduler in self.schedulers:
             scheduler.stop(max(0.0, end - time.monotonic()))
@@ -88,7 +95,8 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
         open_vault(settings), settings.vault_entry, PROOFS[settings.auth_method]
     )
     metrics = Metrics()
-    bank = bank_client(settings, provider, credentials, TokenMetrics(metrics))
+    stopping = Event()
+    bank = bank_client(settings, provider, credentials, TokenMetrics(metrics), stopping)
     jobs = registered_jobs(settings, bank, database)
     schedules = {
         job.name: Schedule(
@@ -96,7 +104,8 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
         )
         for job in jobs.values()
     }
-    worker = Worker(jobs, schedules, provider, RunMetrics(metrics, database, jobs).count)
+    counted = RunMetrics(metrics, database, jobs).count
+    worker = Worker(jobs, schedules, provider, counted, stopping)
     checks = {"database": database.check, "vault": _vault_check(credentials)}
     schedulers: list[Scheduler] = []
     lives = {"schedulers": lambda: _check_all(schedulers)}
@@ -122,7 +131,9 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
         history.forget()
 
     schedulers += [Scheduler(one, work) for one in schedules.values() if one.ticks]
-    service = ClientService(settings, database, provider, schedules, worker, schedulers)
+    service = ClientService(
+        settings, database, provider, schedules, worker, schedulers, bank.tokens
+    )
     app.extensions[SERVICE] = service
     app.cli.add_command(migrate_command(database, MIGRATIONS))
     app.cli.add_command(run_once_command(settings, database, provider, schedules, worker))
@@ -138,8 +149,13 @@ def bank_client(
     provider: TracerProvider,
     credentials: VaultCredentials,
     metrics: TokenMetrics,
+    stopping: Event,
 ) -> BankClient:
-    """Return the bank's client with its token source, as the settings name all of their parts."""
+    """Return the bank's client with its token source, as the settings name all of their parts.
+
+    Neither of them tries anything again once ``stopping`` is set.
+    """
+    sleep = pause_unless_stopped(stopping)
     metadata = IssuerMetadata(
         settings.issuer,
         traced_session(settings.ca_file),
@@ -154,12 +170,13 @@ def bank_client(
         resource=settings.resource,
         authenticate=authentication(settings),
         default_lifetime=settings.default_token_lifetime,
-        retries=CountedRetries(Retries(settings.token_retry_seconds), metrics),
+        retries=CountedRetries(Retries(settings.token_retry_seconds, sleep=sleep), metrics),
         session=traced_session(settings.ca_file),
-        in_background=lambda work: _in_a_trace_of_its_own(work, provider),
+        timer=DaemonTimer(partial(_in_a_trace_of_its_own, provider)),
     )
     account_url = settings.api_url.rstrip("/") + settings.account_path
-    return BankClient(account_url, tokens, traced_session(settings.ca_file))
+    retries = Retries(settings.api_retry_seconds, sleep=sleep, failure=BankError)
+    return BankClient(account_url, tokens, traced_session(settings.ca_file), retries)
 
 
 def authentication(settings: ClientServiceSettings) -> Authentication:
@@ -184,14 +201,10 @@ def traced_session(ca_file: Path | None = None) -> requests.Session:
     return session
 
 
-def _in_a_trace_of_its_own(work: Callable[[], None], provider: TracerProvider) -> None:
-    """Do ``work`` in a thread: an early renewal is no part of the run that noticed it is due."""
-
-    def renew() -> None:
-        with span(provider, "renew token"):
-            work()
-
-    Thread(target=renew, name="token renewal", daemon=True).start()
+def _in_a_trace_of_its_own(provider: TracerProvider, work: Callable[[], None]) -> None:
+    """Do ``work``: an early renewal is no part of any run, and ends where the process stops."""
+    with span(provider, "renew token"), suppress(StoppedError):
+        work()
 
 
 def _check_all(schedulers: Sequence[Scheduler]) -> None:

@@ -1,5 +1,6 @@
 """What comes back at the end of arrow 5: the bank's answers, judged before they are used."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -7,22 +8,18 @@ from typing import Any
 from urllib.parse import urljoin
 
 from client_service.bearer_auth import bearer_error, origin_of
-from client_service.token_messages import json_object, told_by
+from client_service.retries import RequestFailedError
+from client_service.token_messages import json_object, seconds_to_wait, told_by
 
 LONGEST_TEXT = 2000
 
 
-class BankError(Exception):
+class BankError(RequestFailedError):
     """The bank gave no content.
 
     ``code`` is the error code of RFC 6750 §3.1 where there is one, else the name of the status,
-    or one of ours: `no_answer`, `invalid_answer`, `foreign_link`. ``status`` is the answer's HTTP
-    status, None where none came.
+    or one of ours: `no_answer`, `invalid_answer`, `foreign_link`.
     """
-
-    def __init__(self, code: str, detail: str, status: int | None = None) -> None:
-        super().__init__(f"{status or ''} {code}: {detail}".lstrip())
-        self.code, self.detail, self.status = code, detail, status
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,8 @@ def content_in(status: int, headers: Mapping[str, str], body: bytes) -> dict[str
     answer = json_object(body)
     if status != HTTPStatus.OK:
         detail = told_by(answer.get("detail") or answer.get("title") or "no problem was described")
-        raise BankError(bearer_error(headers) or _name_of(status), detail, status)
+        wait = seconds_to_wait(headers, time.time())
+        raise BankError(bearer_error(headers) or _name_of(status), detail, status, wait)
     if not answer:
         raise BankError("invalid_answer", "the bank answered no JSON object", status)
     return answer

@@ -1,9 +1,9 @@
 """Arrow 4: reads the bank's account with an access token, and pages through its transactions."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
 import requests
 from requests import PreparedRequest, Response
@@ -11,15 +11,13 @@ from requests import PreparedRequest, Response
 from client_service import bank_answers
 from client_service.bank_answers import Account, BankError, Page
 from client_service.bearer_auth import BearerAuth
+from client_service.retries import Repeating, Retries
 from client_service.token_messages import read_bounded
 from client_service.token_source import TokenSource
 from shared.arrows import Arrow, passed
 from shared.tracing import TracingAdapter
 
 TIMEOUT_SECONDS = (3.05, 10)  # to connect, and for each read
-LONG_WAY = 1000
-LONG_PAGE = 500
-"""How many transactions a page is to have where more than `LONG_WAY` are to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +27,7 @@ class BankClient:
     account_url: str
     tokens: TokenSource
     session: requests.Session  # the bank's alone
+    retries: Repeating[dict[str, Any]] = field(default_factory=lambda: Retries(failure=BankError))
 
     def __post_init__(self) -> None:
         self.session.auth = BearerAuth(self.tokens, origins=[self.account_url])
@@ -39,19 +38,16 @@ class BankClient:
         """Return the account; raise BankError or TokenError where it can't be read."""
         return bank_answers.account_in(self._get(self.account_url))
 
-    def first_page_link(self, account: Account, after: int) -> str:
-        """Return the link to the transactions of ``account`` that follow number ``after``."""
-        query = {"after": after} if after else {}
-        query |= {"limit": LONG_PAGE} if account.as_of - after > LONG_WAY else {}
-        joint = "&" if "?" in account.transactions else "?"
-        return account.transactions + (joint + urlencode(query) if query else "")
-
     def page(self, link: str) -> Page:
         """Return the page behind ``link``; raise BankError or TokenError where it can't be read."""
         return bank_answers.page_in(self._get(link))
 
     def _get(self, link: str) -> dict[str, Any]:
+        """Return the content behind ``link``; a GET may be repeated (RFC 9110 §9.2.2)."""
         url = bank_answers.own_url(self.account_url, link)
+        return self.retries.until_answered(partial(self._get_once, url))
+
+    def _get_once(self, url: str) -> dict[str, Any]:
         try:
             with self.session.get(
                 url,

@@ -9,10 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from client_service.models import Job
+from client_service.retries import Repeating
 from client_service.runs import Outcome, RunStatus
 from client_service.schedule import Lease
 from client_service.token_messages import AccessToken, TokenError
-from client_service.token_retries import Repeating
 from shared.database import Database
 from shared.metrics import BoundedNames, Metrics
 
@@ -112,7 +112,7 @@ class TokenMetrics:
             lambda: [((), held.ends_at - held.began) for held in self._tokens()],
         )
 
-    def counted(self, ask: Ask, repeating: Repeating) -> AccessToken:
+    def counted(self, ask: Ask, repeating: Repeating[AccessToken]) -> AccessToken:
         """Return what ``repeating`` makes of ``ask``; count its tries, and how they ended."""
         outcomes: list[str] = []
 
@@ -145,7 +145,7 @@ class TokenMetrics:
 class CountedRetries:
     """What repeats the requests of a TokenSource, and has its tries counted."""
 
-    repeating: Repeating
+    repeating: Repeating[AccessToken]
     metrics: TokenMetrics
 
     def until_answered(self, ask: Ask) -> AccessToken:

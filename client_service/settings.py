@@ -146,8 +146,11 @@ class ClientServiceSettings(VaultSettings, MetricsSettings):
         return token
 
     token_retry_seconds: float = Field(default=10, ge=0, le=300)
-    """How long a token request that failed is tried again, where no answer came, or 429 or 5xx; a
-    run that is asked to stop waits for it. 0: one try."""
+    """How long a token request that failed is tried again, where no answer came, or 429 or 5xx.
+    0: one try."""
+
+    api_retry_seconds: float = Field(default=10, ge=0, le=300)
+    """How long a read at the bank that failed is tried again, in the same cases. 0: one try."""
 
     ca_file: CaFile | None = None
     """The CA certificates (PEM) that issuer and bank are checked against; none: the public ones."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from threading import Event
 from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
@@ -13,6 +14,16 @@ Fields = Mapping[str, Any]
 
 class StoppedError(Exception):
     """The process is stopping: the run ends after the page in hand."""
+
+
+def pause_unless_stopped(stopping: Event) -> Callable[[float], None]:
+    """Return what waits like `time.sleep`, but raises StoppedError once ``stopping`` is set."""
+
+    def pause(seconds: float) -> None:
+        if stopping.wait(seconds):
+            raise StoppedError
+
+    return pause
 
 
 class Save(Protocol):

@@ -17,6 +17,8 @@ from urllib.parse import quote_plus
 import requests
 from requests import PreparedRequest
 
+from client_service.retries import RequestFailedError
+
 LONGEST_ANSWER_BYTES = 1024 * 1024
 LONGEST_DETAIL = 500
 LONGEST_LIFETIME_SECONDS = 86_400
@@ -26,25 +28,11 @@ _ERROR_CODE = re.compile(r"[\x20\x21\x23-\x5B\x5D-\x7E]{1,100}")  # RFC 6749 §5
 _BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
 
 
-class TokenError(Exception):
+class TokenError(RequestFailedError):
     """There is no token.
 
     ``code`` is the error code of RFC 6749 §5.2, or one of ours: `no_answer`, `invalid_answer`.
-    ``status`` is the answer's HTTP status, None where none came; ``retry_after`` the seconds
-    that the server wants to be left alone, 0 where it did not say.
     """
-
-    def __init__(
-        self, code: str, detail: str, status: int | None = None, retry_after: float = 0
-    ) -> None:
-        super().__init__(f"{status or ''} {code}: {detail}".lstrip())
-        self.code, self.detail, self.status = code, detail, status
-        self.retry_after = retry_after
-
-    @property
-    def is_temporary(self) -> bool:
-        """Tell whether the same request may fare better soon: after a 4xx only where it is 429."""
-        return self.code == "no_answer" or self.status == 429 or (self.status or 0) >= 500
 
 
 @dataclass(frozen=True, slots=True)

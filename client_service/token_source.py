@@ -4,25 +4,22 @@ To copy into a job of your own: see "Copy this into your own job" in README.md. 
 import the standard library, requests and OpenTelemetry's API, nothing else.
 """
 
-import logging
 import random
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from threading import Lock, Thread
+from threading import Lock
 
 import requests
 
 from client_service import token_messages
+from client_service.retries import Repeating, Retries
 from client_service.token_messages import AccessToken, ClientCredentials, TokenError
-from client_service.token_retries import Repeating, Retries
+from client_service.token_renewal import DaemonTimer, EarlyRenewal, WorksLater
 from shared.arrows import Arrow, passed
 
-log = logging.getLogger(__name__)
 TIMEOUT_SECONDS = (3.05, 10)  # to connect, and for each read
-RENEWAL_PAUSE_SECONDS = 15  # between two tries to renew early
-Work = Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -30,9 +27,9 @@ class TokenSource:
     """Hands out an access token, asking for a new one before the old one ends.
 
     It keeps one token, for one issuer, client, scope and resource. Safe to share between threads:
-    one asks, and nobody waits while the old token still lives. `token_url` and `credentials` are
-    called for every request, so a rotated secret needs no restart; they raise TokenError where
-    they cannot say.
+    one asks, and nobody waits while the old token still lives. A timer renews a token that is in
+    use; one that nobody asked for is let go. `token_url` and `credentials` are called for every
+    request, so a rotated secret needs no restart; they raise TokenError where they cannot say.
     """
 
     token_url: Callable[[], str]
@@ -42,23 +39,25 @@ class TokenSource:
     parameters: Mapping[str, str] = field(default_factory=dict)  # what else the server wants
     authenticate: token_messages.Authentication = token_messages.client_secret_post
     default_lifetime: float = 60  # seconds, where the answer does not say
-    retries: Repeating = field(default_factory=Retries)
+    retries: Repeating[AccessToken] = field(default_factory=Retries)
     session: requests.Session = field(default_factory=requests.Session)
     now: Callable[[], float] = time.monotonic
     renewal_share: Callable[[], float] = lambda: random.uniform(0.75, 0.85)  # noqa: S311 - jitter
-    in_background: Callable[[Work], None] = lambda work: Thread(target=work, daemon=True).start()
+    timer: WorksLater = field(default_factory=DaemonTimer)
     _token: AccessToken | None = field(default=None, init=False, repr=False)
-    _next_renewal: float = field(default=0, init=False)
+    _early: EarlyRenewal = field(init=False, repr=False)
     _asking: Future[AccessToken] | None = field(default=None, init=False, repr=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        self._early = EarlyRenewal(self._renew, self.timer, self.now)
+
     def token(self) -> AccessToken:
         """Return a token that is still valid; raise TokenError where none is to be had."""
-        token, now = self._token, self.now()
-        if token is None or now >= token.ends_at:
-            return self._successor(token)
-        if now >= token.renew_at and self._renewal_is_mine(now):
-            self.in_background(lambda: self._renew(token))
+        token = self._token
+        if token is None or self.now() >= token.ends_at:
+            token = self._successor(token)
+        self._early.note_use(token)
         return token
 
     def discard(self, refused: AccessToken) -> None:
@@ -67,19 +66,13 @@ class TokenSource:
             if self._token is refused:
                 self._token = None
 
-    def _renewal_is_mine(self, now: float) -> bool:
-        with self._lock:
-            mine = now >= self._next_renewal
-            if mine:
-                self._next_renewal = now + RENEWAL_PAUSE_SECONDS
-            return mine
+    def stop(self) -> None:
+        """Renew nothing beside the callers any more; who asks still gets a token."""
+        self.timer.stop()
 
     def _renew(self, old: AccessToken) -> None:
-        try:
+        if self._token is old:
             self._successor(old)
-        except TokenError as error:
-            self._next_renewal = self.now() + max(RENEWAL_PAUSE_SECONDS, error.retry_after)
-            log.warning("no new token yet, the old one serves until it ends: %s", error)
 
     def _successor(self, old: AccessToken | None) -> AccessToken:
         """Return the token after ``old``: one thread asks, all get its token, or its failure."""
@@ -92,12 +85,13 @@ class TokenSource:
             return theirs.result()
         try:
             token = self.retries.until_answered(self._request)
+            self._early.plan(token)  # before anybody has it, or their use would not be noted
         except BaseException as error:
             self._asking = None
             mine.set_exception(error)
             raise
         with self._lock:
-            self._token, self._asking, self._next_renewal = token, None, 0
+            self._token, self._asking = token, None
         mine.set_result(token)
         return token
 

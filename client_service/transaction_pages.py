@@ -4,12 +4,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 from client_service.bank_answers import Account, BankError, Entry, Page
 from client_service.bank_client import BankClient
 from client_service.findings import Finding, Findings, Kind
 from client_service.page_digests import Cursor, PageDigest, read_on
 
+LONG_WAY = 1000
+LONG_PAGE = 500
+"""How many transactions a page is to have where more than `LONG_WAY` are to be read."""
 MOST_EMPTY_PAGES = 1000
 """In a row: a page is empty where all of its transactions are missing."""
 
@@ -59,7 +63,7 @@ def pages(
     each request. Raises BankError and TokenError where something cannot be read.
     """
     last, until = reading.reached.sequence, reading.target.sequence
-    link = bank.first_page_link(account, last) if last < min(until, account.as_of) else None
+    link = first_page_link(account, last) if last < min(until, account.as_of) else None
     empty = 0
     while link:
         check()
@@ -72,6 +76,14 @@ def pages(
         yield [entry for entry in page.entries if entry.sequence <= until]
         last = page.entries[-1].sequence if page.entries else last
         link = page.next if last < until else None
+
+
+def first_page_link(account: Account, after: int) -> str:
+    """Return the link to the transactions of ``account`` that follow number ``after``."""
+    query = {"after": after} if after else {}
+    query |= {"limit": LONG_PAGE} if account.as_of - after > LONG_WAY else {}
+    joint = "&" if "?" in account.transactions else "?"
+    return account.transactions + (joint + urlencode(query) if query else "")
 
 
 def missing(account_id: str, after: int, until: int, came: int | None) -> Finding:

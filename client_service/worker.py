@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 class Worker:
     """Works on runs; their tokens and connections are kept from run to run.
 
-    ``ended`` is told of each run whose end was stored.
+    ``ended`` is told of each run whose end was stored. Once ``stopping`` is set, runs end: before
+    the next page here, and where they wait in whatever else was given it.
     """
 
     def __init__(
@@ -37,12 +38,13 @@ class Worker:
         schedules: Mapping[str, Schedule],
         provider: TracerProvider,
         ended: Callable[[Lease, Outcome], None] = lambda _lease, _outcome: None,
+        stopping: Event | None = None,
     ) -> None:
         self._ended = ended
         self._jobs = jobs
         self._schedules = schedules
         self._provider = provider
-        self._stopping = Event()
+        self._stopping = stopping or Event()
         self._in_background: Thread | None = None
 
     def work(self, lease: Lease) -> None:

@@ -12,7 +12,8 @@ SERVICES = ("auth_server", "resource_server", "client_service")
 COPIED_OF_THE_CLIENT = {
     "client_service.token_source",
     "client_service.token_messages",
-    "client_service.token_retries",
+    "client_service.token_renewal",
+    "client_service.retries",
     "client_service.issuer_metadata",
     "client_service.bearer_auth",
     "shared.arrows",

@@ -27,10 +27,10 @@ from client_service.app import MIGRATIONS, ClientService, create_app
 from client_service.bearer_auth import BearerAuth
 from client_service.issuer_metadata import METADATA_PATH, IssuerMetadata
 from client_service.models import Run
+from client_service.retries import MOST_TRIES
 from client_service.runs import run_fields
 from client_service.settings import ClientServiceSettings
 from client_service.token_messages import ClientCredentials, TokenError
-from client_service.token_retries import MOST_TRIES
 from client_service.token_source import TokenSource
 from shared.database import Database, migrate
 from shared.identifiers import TOKEN_PATH

@@ -22,7 +22,8 @@ JOB = re.search(r"^```python\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)
 COPIED = {
     "client_service/token_source.py",
     "client_service/token_messages.py",
-    "client_service/token_retries.py",
+    "client_service/token_renewal.py",
+    "client_service/retries.py",
     "client_service/issuer_metadata.py",
     "client_service/bearer_auth.py",
     "shared/arrows.py",

@@ -30,12 +30,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer; a ``document`` is sent as JSON."""
+    """An answer; a ``document`` is sent as JSON. ``breaks_off``: only half of it comes."""
 
     status: int = 200
     document: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    breaks_off: bool = False
 
     def content(self) -> bytes:
         if self.body is not None:
@@ -139,7 +140,8 @@ class LoopbackServer:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(reply.content())))
                 self.end_headers()
-                self.wfile.write(reply.content())
+                content = reply.content()
+                self.wfile.write(content[: len(content) // 2] if reply.breaks_off else content)
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name
                 """Stay silent."""

@@ -8,9 +8,10 @@ import requests
 from flask import Flask
 
 from client_service.app import MIGRATIONS, ClientService, create_app
+from client_service.retries import Retries
 from client_service.settings import ClientServiceSettings
 from client_service.token_messages import ClientCredentials
-from client_service.token_retries import Retries
+from client_service.token_renewal import Work
 from client_service.token_source import TokenSource
 from shared.database import Database, migrate
 from shared.vault import DirectoryVault
@@ -73,6 +74,42 @@ def clock() -> Clock:
     return Clock()
 
 
+class HandTimer:
+    """A timer that goes by a test's clock: work is done when the test says that time has passed.
+
+    What is to be done at once is, unless it is to wait for the next `pass_to`.
+    """
+
+    def __init__(self, clock: Clock, *, at_once: bool = True) -> None:
+        self.due_at: float | None = None
+        self._clock, self._at_once = clock, at_once
+        self._work: Work = lambda: None
+
+    def set(self, seconds: float, work: Work) -> None:
+        self.due_at, self._work = self._clock.time + seconds, work
+        if self._at_once and seconds <= 0:
+            self._ring()
+
+    def stop(self) -> None:
+        self.due_at = None
+
+    def pass_to(self, moment: float) -> None:
+        """Let time pass, and do what is due on the way."""
+        while self.due_at is not None and self.due_at <= moment:
+            self._clock.time = max(self._clock.time, self.due_at)
+            self._ring()
+        self._clock.time = moment
+
+    def _ring(self) -> None:
+        self.due_at = None
+        self._work()
+
+
+@pytest.fixture
+def timer(clock: Clock) -> HandTimer:
+    return HandTimer(clock)
+
+
 @pytest.fixture
 def session() -> Iterator[requests.Session]:
     with requests.Session() as opened:
@@ -80,7 +117,9 @@ def session() -> Iterator[requests.Session]:
 
 
 @pytest.fixture
-def tokens(server: LoopbackServer, clock: Clock) -> Iterator[Callable[..., TokenSource]]:
+def tokens(
+    server: LoopbackServer, clock: Clock, timer: HandTimer
+) -> Iterator[Callable[..., TokenSource]]:
     """Make token sources of ``server``; keywords are fields of the source."""
     session = requests.Session()
 
@@ -92,6 +131,7 @@ def tokens(server: LoopbackServer, clock: Clock) -> Iterator[Callable[..., Token
             "session": session,
             "now": clock,
             "renewal_share": lambda: 0.8,
+            "timer": timer,
             "retries": Retries(0),
         }
         return TokenSource(**{**fields, **changes})
@@ -140,6 +180,7 @@ def make_app(
             "api_url": server.url,
             "control_token": CONTROL_TOKEN,
             "token_retry_seconds": 0,
+            "api_retry_seconds": 0,
             "wait_seconds": 0,
             "patience_seconds": 0,
         }
@@ -150,6 +191,7 @@ def make_app(
     yield make
     for service in made:
         service.worker.stop(10)
+        service.tokens.stop()
         service.provider.shutdown()
         service.database.engine.dispose()
 

@@ -1,13 +1,19 @@
 import logging
 from collections.abc import Callable
+from dataclasses import replace
+from threading import Event
 
 import pytest
 import requests
 
 from client_service.bank_answers import BankError
 from client_service.bank_client import BankClient
+from client_service.retries import MOST_TRIES, Retries
+from client_service.task import StoppedError, pause_unless_stopped
+from client_service.token_messages import TokenError
 from client_service.token_source import TokenSource
-from tests.stack.loopback import LoopbackServer, Reply
+from client_service.transaction_pages import first_page_link
+from tests.stack.loopback import Answering, Asked, LoopbackServer, Reply
 
 INVALID_TOKEN = Reply(401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
 ACCOUNT = Reply(
@@ -30,7 +36,7 @@ def granted(token: str) -> Reply:
 def bank(
     server: LoopbackServer, session: requests.Session, tokens: Callable[..., TokenSource]
 ) -> BankClient:
-    return BankClient(server.url + "/account", tokens(), session)
+    return BankClient(server.url + "/account", tokens(), session, Retries(0))
 
 
 def bearers(server: LoopbackServer) -> list[str]:
@@ -77,9 +83,13 @@ def test_a_token_refused_twice_is_an_error(bank: BankClient, server: LoopbackSer
         Reply(401, headers={"WWW-Authenticate": "Bearer"}),
         Reply(403, headers={"WWW-Authenticate": 'Bearer error="insufficient_scope"'}),
         Reply(403, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'}),
-        Reply(500),
+        Reply(404),
+        Reply(408),
+        Reply(501),
+        Reply(302, headers={"Location": "/account"}),
+        Reply(200, document={}),
     ],
-    ids=["no code", "scope", "other status", "server error"],
+    ids=["no code", "scope", "other status", "404", "408", "501", "redirect", "no content"],
 )
 def test_any_other_refusal_is_not_repeated(
     bank: BankClient, server: LoopbackServer, refusal: Reply
@@ -87,9 +97,98 @@ def test_any_other_refusal_is_not_repeated(
     server.reply("/account", refusal)
 
     with pytest.raises(BankError):
-        bank.account()
+        patient(bank).account()
 
     assert len(bearers(server)) == 1
+
+
+def patient(bank: BankClient, sleep: Callable[[float], None] = lambda _: None) -> BankClient:
+    """Return ``bank``, but one that repeats reads, and makes no longer pauses than it must."""
+    retries = Retries(10, sleep=sleep, uniform=lambda low, _high: low, failure=BankError)
+    return replace(bank, retries=retries)
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_read_that_fails_for_a_reason_that_may_pass_is_repeated(
+    bank: BankClient, server: LoopbackServer, status: int
+) -> None:
+    server.reply("/account", Reply(status), ACCOUNT)
+
+    assert patient(bank).account().balance == 5
+    assert server.paths() == ["/token", "/account", "/account"]
+
+
+def cut(_asked: Asked) -> Reply:
+    """Let the connection end without an answer, as it does where the handler has an OSError."""
+    raise ConnectionError
+
+
+@pytest.mark.parametrize(
+    "answer", [cut, replace(ACCOUNT, breaks_off=True)], ids=["none", "half of it"]
+)
+def test_a_read_whose_answer_does_not_come_whole_is_repeated(
+    bank: BankClient, server: LoopbackServer, answer: Reply | Answering
+) -> None:
+    server.reply("/account", answer, ACCOUNT)
+
+    assert patient(bank).account().balance == 5
+
+
+def test_the_pause_that_the_bank_asks_for_is_made(bank: BankClient, server: LoopbackServer) -> None:
+    pauses: list[float] = []
+    server.reply("/account", Reply(503, headers={"Retry-After": "4"}), ACCOUNT)
+
+    patient(bank, pauses.append).account()
+
+    assert pauses == [4]
+
+
+def test_a_read_that_keeps_failing_is_sent_six_times_and_its_last_failure_told(
+    bank: BankClient, server: LoopbackServer
+) -> None:
+    server.reply("/account", Reply(503))
+
+    with pytest.raises(BankError, match="503 Service Unavailable"):
+        patient(bank).account()
+
+    assert server.paths() == ["/token"] + ["/account"] * MOST_TRIES
+
+
+def test_each_try_has_the_token_of_its_time(bank: BankClient, server: LoopbackServer) -> None:
+    server.reply("/token", granted("old"), granted("new"))
+    server.reply("/account", Reply(503), INVALID_TOKEN, Reply(503), ACCOUNT)
+
+    patient(bank).account()
+
+    assert bearers(server) == ["Bearer old", "Bearer old", "Bearer new", "Bearer new"]
+
+
+def test_a_token_that_is_not_to_be_had_is_not_asked_for_again_by_the_read(
+    bank: BankClient, server: LoopbackServer
+) -> None:
+    server.reply("/token", Reply(503))
+
+    with pytest.raises(TokenError):
+        patient(bank).account()
+
+    assert server.paths() == ["/token"]
+
+
+def test_a_read_is_not_repeated_once_the_process_is_to_stop(
+    bank: BankClient, server: LoopbackServer
+) -> None:
+    stopping = Event()
+
+    def answer(_asked: Asked) -> Reply:
+        stopping.set()
+        return Reply(503, headers={"Retry-After": "5"})
+
+    server.reply("/account", answer)
+
+    with pytest.raises(StoppedError):
+        patient(bank, pause_unless_stopped(stopping)).account()
+
+    assert server.paths() == ["/token", "/account"]
 
 
 @pytest.mark.parametrize(
@@ -147,10 +246,10 @@ def test_a_later_page_is_asked_for_beside_what_the_link_already_says(
 ) -> None:
     account = bank.account()
 
-    assert bank.first_page_link(account, 3) == "/transactions?until=5&after=3"
-    assert bank.first_page_link(account, 0) == "/transactions?until=5"
+    assert first_page_link(account, 3) == "/transactions?until=5&after=3"
+    assert first_page_link(account, 0) == "/transactions?until=5"
     server.reply("/account", ACCOUNT)
-    assert bank.first_page_link(bank.account(), 3) == "/transactions?after=3"
+    assert first_page_link(bank.account(), 3) == "/transactions?after=3"
 
 
 def test_arrow_4_passes_with_a_shortened_token(

@@ -8,9 +8,9 @@ from sqlalchemy import text
 from client_service.app import ClientService
 from client_service.jobs import RECONCILE
 from client_service.metrics import ERROR_CODES_BY_NAME, CountedRetries, TokenMetrics
+from client_service.retries import Retries
 from client_service.runs import Trigger
 from client_service.token_messages import AccessToken, TokenError
-from client_service.token_retries import Retries
 from client_service.token_source import TokenSource
 from shared.database import Database
 from shared.metrics import EXTENSION, Metrics
@@ -147,7 +147,7 @@ def test_a_renewal_makes_the_token_young(
 ) -> None:
     replies = [Reply(document=token_answer(name)) for name in ("first", "second")]
     server.reply("/token", *replies)
-    source = tokens(retries=CountedRetries(Retries(0), counting), in_background=lambda work: work())
+    source = tokens(retries=CountedRetries(Retries(0), counting))
     source.token()
     clock.time += 250
     source.token()

@@ -16,17 +16,18 @@ from hypothesis import strategies as st
 from joserfc import jwt
 
 from client_service.private_key_jwt import private_key_jwt
+from client_service.retries import Retries
 from client_service.token_messages import (
     AccessToken,
     ClientCredentials,
     TokenError,
     client_secret_basic,
 )
-from client_service.token_retries import Retries
 from client_service.token_source import TokenSource
 from tests.stack.certificates import own_certificate
 from tests.stack.issuer import signing_keys
 from tests.stack.loopback import Asked, LoopbackServer, Reply
+from tests.unit.client_service.conftest import Clock, HandTimer
 
 Tokens = Callable[..., TokenSource]
 
@@ -110,41 +111,123 @@ def test_the_life_counts_from_before_the_request_was_sent(
 def test_a_token_is_renewed_beside_the_caller(
     tokens: Tokens, server: LoopbackServer, clock: Any
 ) -> None:
-    works: list[Callable[[], None]] = []
     server.reply("/token", granted("old"), granted("new"))
-    source = tokens(in_background=works.append)
+    timer = HandTimer(clock, at_once=False)
+    source = tokens(timer=timer)
     source.token()
     clock.time += 240
 
     assert [source.token().value for _ in range(3)] == ["old"] * 3
-    assert len(works) == 1
-    works[0]()
+    assert (timer.due_at, len(server.asked)) == (clock.time, 1)
+    timer.pass_to(clock.time)
     assert source.token().value == "new"
     assert len(server.asked) == 2
 
 
-def test_the_thread_that_renews_is_one_of_its_own(
-    tokens: Tokens, server: LoopbackServer, clock: Any
+def test_a_job_that_asks_once_in_each_life_never_waits(
+    tokens: Tokens, server: LoopbackServer, timer: HandTimer
 ) -> None:
-    renewed = Event()
+    server.reply("/token", lambda _asked: granted(f"t{len(server.asked)}"))
+    source = tokens()
+    source.token()
+    asked = []
+    for moment in (1300, 1600, 1900):
+        timer.pass_to(moment)
+        before = len(server.asked)
+        asked.append((source.token().value, len(server.asked) - before))
+
+    assert asked == [("t2", 0), ("t3", 0), ("t4", 0)]
+
+
+def test_a_client_that_asks_no_more_lets_its_token_end_after_one_life(
+    tokens: Tokens, server: LoopbackServer, timer: HandTimer
+) -> None:
+    tokens().token()
+
+    timer.pass_to(9000)
+
+    assert len(server.asked) == 2
+    assert timer.due_at is None
+
+
+def test_a_token_that_is_asked_for_late_is_renewed_then(
+    tokens: Tokens, server: LoopbackServer, timer: HandTimer
+) -> None:
+    server.reply("/token", granted("first"), granted("second"), granted("third"))
+    source = tokens()
+    source.token()
+    timer.pass_to(1500)
+
+    assert [source.token().value for _ in range(2)] == ["second", "third"]
+
+
+def test_a_token_that_was_refused_is_not_renewed_when_it_would_have_been_due(
+    tokens: Tokens, server: LoopbackServer, timer: HandTimer
+) -> None:
+    source = tokens()
+    source.discard(source.token())
+
+    timer.pass_to(9000)
+
+    assert len(server.asked) == 1
+
+
+def test_a_renewal_that_fails_is_tried_again_by_the_timer_until_the_token_ends(
+    tokens: Tokens, server: LoopbackServer, timer: HandTimer
+) -> None:
+    tokens().token()
+    server.reply("/token", Reply(503))
+
+    timer.pass_to(9000)
+
+    assert len(server.asked) == 1 + 4  # after 240, 255, 270 and 285 s of 300
+    assert timer.due_at is None
+
+
+def test_who_asks_while_the_timer_renews_gets_the_old_token_or_joins_its_request(
+    tokens: Tokens, server: LoopbackServer, clock: Any, timer: HandTimer
+) -> None:
+    asking, answered = Event(), Event()
 
     def answer(_asked: Asked) -> Reply:
-        renewed.set()
+        asking.set()
+        answered.wait(10)
         return granted("new")
 
     server.reply("/token", granted("old"), answer)
     source = tokens()
     source.token()
-    clock.time += 240
+    with ThreadPoolExecutor(4) as pool:
+        renewing = pool.submit(timer.pass_to, 1240)
+        assert asking.wait(10)
+        meanwhile = source.token().value
+        clock.time = 1300
+        after_its_end = [pool.submit(source.token) for _ in range(3)]
+        answered.set()
+        values = [one.result(10).value for one in after_its_end]
+        renewing.result(10)
 
-    assert source.token().value == "old"
-    assert renewed.wait(10)
+    assert (meanwhile, values, len(server.asked)) == ("old", ["new"] * 3, 2)
+
+
+def test_a_source_that_is_stopped_renews_nothing_but_still_gives_tokens(
+    tokens: Tokens, server: LoopbackServer, timer: HandTimer
+) -> None:
+    server.reply("/token", granted("old"), granted("new"))
+    source = tokens()
+    source.token()
+
+    source.stop()
+    timer.pass_to(1300)
+
+    assert len(server.asked) == 1
+    assert source.token().value == "new"
 
 
 def test_a_token_serves_to_its_very_end_while_the_server_is_down(
     tokens: Tokens, server: LoopbackServer, clock: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = tokens(in_background=lambda work: work())
+    source = tokens()
     source.token()
     server.reply("/token", Reply(503))
     clock.time += 299.9
@@ -171,7 +254,7 @@ def test_after_its_end_a_token_is_not_given_out(
 def test_failed_early_renewals_keep_a_pause(
     tokens: Tokens, server: LoopbackServer, clock: Any
 ) -> None:
-    source = tokens(in_background=lambda work: work())
+    source = tokens()
     source.token()
     server.reply("/token", Reply(500))
     clock.time += 240
@@ -411,7 +494,7 @@ def test_while_it_is_tried_again_all_wait_for_the_one_who_asks(
 def test_a_server_that_wants_a_long_pause_is_not_asked_for_an_early_renewal_meanwhile(
     tokens: Tokens, server: LoopbackServer, clock: Any
 ) -> None:
-    source = tokens(in_background=lambda work: work())
+    source = tokens()
     source.token()
     server.reply("/token", Reply(429, headers={"Retry-After": "50"}))
     clock.time += 240
@@ -502,7 +585,7 @@ def test_no_token_is_given_out_after_its_end_and_none_is_asked_for_before_it_is_
 ) -> None:
     server = ServerInMemory()
     for seconds, step in steps:
-        server.now += seconds
+        server.timer.pass_to(server.clock.time + seconds)
         server.do(step)
 
     assert server.given_after_their_end == []
@@ -514,7 +597,8 @@ class ServerInMemory(requests.Session):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = 0.0
+        self.clock = Clock()
+        self.timer = HandTimer(self.clock)
         self.is_down = False
         self.issued_at: dict[str, float] = {}
         self.given_after_their_end: list[str] = []
@@ -524,9 +608,9 @@ class ServerInMemory(requests.Session):
             token_url=lambda: "https://auth.example/token",
             credentials=lambda: ClientCredentials("client", "s3cret"),
             session=self,
-            now=lambda: self.now,
+            now=self.clock,
             retries=Retries(0),
-            in_background=lambda work: work(),
+            timer=self.timer,
         )
 
     def do(self, step: str) -> None:
@@ -541,17 +625,17 @@ class ServerInMemory(requests.Session):
         except TokenError:
             self.last = None
         else:
-            if self.now >= self.issued_at[self.last.value] + 100:
+            if self.clock.time >= self.issued_at[self.last.value] + 100:
                 self.given_after_their_end.append(self.last.value)
 
     def send(self, request: requests.PreparedRequest, **_options: Any) -> requests.Response:
-        if self.last and self.now < self.issued_at[self.last.value] + 75:
-            self.asked_too_early.append(self.now)
+        if self.last and self.clock.time < self.issued_at[self.last.value] + 75:
+            self.asked_too_early.append(self.clock.time)
         answer = requests.Response()
         answer.status_code, answer.url = (503 if self.is_down else 200), request.url or ""
         value = f"t{len(self.issued_at)}"
         body = {"access_token": value, "token_type": "Bearer", "expires_in": 100}
         answer.raw = io.BytesIO(json.dumps(body).encode())
         if not self.is_down:
-            self.issued_at[value] = self.now
+            self.issued_at[value] = self.clock.time
         return answer

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client_service.retries import FIRST_PAUSE_SECONDS, MOST_TRIES, Retries
 from client_service.token_messages import AccessToken, TokenError
-from client_service.token_retries import FIRST_PAUSE_SECONDS, MOST_TRIES, Retries
 
 TOKEN = AccessToken("t", 1, 2)
 BUSY = TokenError("invalid_answer", "busy", 503)
