@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -54,6 +54,12 @@ PAYERS_SCOPE = "Read Write"
 WORKERS_SCOPE = "Read"
 HEALING_SECONDS = 90
 TIMEOUT_SECONDS = 10
+
+FINAL_ANSWERS = ("307 ", "401 ")
+MOST_FAILED_OF_FEW = 3
+MOST_FAILED_SHARE = 0.15
+FEWEST_TRIES = 4
+"""The first three pauses are 3.5 s together at most, and ten are given: four tries have room."""
 
 INVALID_TOKEN = Answer(401, (("WWW-Authenticate", 'Bearer error="invalid_token"'),))
 INVALID_CLIENT = Answer(401, body=b'{"error": "invalid_client"}')
@@ -278,16 +284,48 @@ def test_it_stormed(storm: Storm) -> None:
     statuses = Counter(run["status"] for run in storm.runs)
     made = sum(len(payer.made) for payer in storm.payers)
     sent = f"{len(storm.to_issuer)} to the issuer, {len(storm.to_bank)} to the bank"
+    errors = Counter(run["error"] for run in storm.runs if run["error"])
     print(f"{sent}; {dict(statuses)}; {made} payments; {len(storm.tokens)} tokens")  # noqa: T201
+    print(f"errors: {dict(errors)}")  # noqa: T201
 
     faults = Counter(one.fault for one in storm.to_bank + storm.to_issuer)
     assert min(faults[kind] for kind in KINDS_OF_FAULTS) > 0
     assert made > 0
 
 
-def test_every_run_has_an_end(storm: Storm) -> None:
+def test_every_run_has_an_end_and_each_that_failed_says_why(storm: Storm) -> None:
     assert {run["status"] for run in storm.runs} <= {"succeeded", "failed"}
     assert {run["ended"] is None for run in storm.runs} == {False}
+    assert {bool(run["error"]) for run in storm.runs if run["status"] == "failed"} <= {True}
+
+
+def test_no_run_fails_for_what_may_pass_before_all_tries_are_used_up(storm: Storm) -> None:
+    """What is final stays so: a refusal of the credentials, a token refused twice, a redirect."""
+    failed = [run for run in storm.runs if run["status"] == "failed"]
+    others = [run for run in failed if not run["error"].startswith(FINAL_ANSWERS)]
+
+    assert [run for run in others if not has_used_up_its_tries(run, storm)] == []
+
+
+def test_a_run_that_fails_is_rare(storm: Storm) -> None:
+    failed = [run for run in storm.runs if run["status"] == "failed"]
+
+    assert len(failed) <= max(MOST_FAILED_OF_FEW, MOST_FAILED_SHARE * len(storm.runs))
+
+
+def has_used_up_its_tries(run: Mapping[str, Any], storm: Storm) -> bool:
+    """Tell whether one of its requests was sent as often as its time allowed."""
+    sent = [one for one in storm.to_bank + storm.to_issuer if trace_of(one) == run["trace_id"]]
+    counts = Counter(one.target for one in sent)
+    return max(counts.values(), default=0) >= FEWEST_TRIES
+
+
+def test_a_read_is_sent_twice_a_try_at_most(storm: Storm) -> None:
+    """That is twelve times: each of the six tries once more where its token was refused."""
+    runs = {run["trace_id"] for run in storm.runs}
+    sent = Counter((trace_of(one), one.target) for one in storm.to_bank if trace_of(one) in runs)
+
+    assert max(sent.values()) <= 2 * MOST_TRIES
 
 
 def test_no_tick_is_lost(storm: Storm) -> None:

@@ -9,7 +9,7 @@ It changes no `Host`, so a server that builds links from it leads a client throu
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler
 from random import Random
@@ -23,7 +23,11 @@ from tests.stack.loopback import QuietServer
 
 UPSTREAM_SECONDS = 20
 LONGEST_DELAY_SECONDS = 0.2
-KINDS_OF_FAULTS = ("delay", "cut before", "cut after", "truncate", "500", "429", "401", "redirect")
+REDIRECT = "redirect"
+PASSING_FAULTS = ("delay", "cut before", "cut after", "truncate", "500", "429", "401")
+KINDS_OF_FAULTS = (*PASSING_FAULTS, REDIRECT)
+ROUNDS_TO_A_REDIRECT = 4
+"""A redirect is final, and no fault of a network: it comes more seldom than the others."""
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "server", "date"})
 
 
@@ -32,11 +36,16 @@ class Exchange:
     """A request that came, and what the server behind said, if it was asked."""
 
     method: str
-    path: str
+    target: str
     headers: Mapping[str, str]
     body: bytes
     fault: str | None
     answer: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """The path without the query."""
+        return urlsplit(self.target).path
 
 
 @dataclass(frozen=True)
@@ -121,11 +130,11 @@ class DisturbedNetwork:
     def next_fault(self) -> tuple[str | None, float]:
         """Return what to do to the next request, and how long to hold it up.
 
-        Faults are dealt like cards, so that each comes up before one comes up again.
+        Faults are dealt like cards, so that each has come up when the deck is through.
         """
         with self._lock:
             if not self._deck:
-                self._deck = [*KINDS_OF_FAULTS]
+                self._deck = [*PASSING_FAULTS * ROUNDS_TO_A_REDIRECT, REDIRECT]
                 self._random.shuffle(self._deck)
             disturbed = self._random.randrange(100) < self.share
             fault = self._deck.pop() if disturbed else None
@@ -161,12 +170,12 @@ def _handler_of(network: DisturbedNetwork) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             fault, delay = network.next_fault()
             headers = {name.lower(): value for name, value in self.headers.items()}
-            asked = Exchange(self.command, urlsplit(self.path).path, headers, body, fault)
+            asked = Exchange(self.command, self.path, headers, body, fault)
             kind = network.traffic.begin(asked)
             time.sleep(delay)
             answer = self._answer(fault, body)
             told = b"" if answer is None else answer.body
-            ended = Exchange(asked.method, asked.path, headers, body, fault, told)
+            ended = replace(asked, answer=told)
             network.traffic.end(kind, ended)
             if answer is None or fault == "cut after":
                 self._cut()

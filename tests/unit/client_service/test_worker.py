@@ -15,6 +15,7 @@ from client_service.models import Job, Run
 from client_service.runs import Trigger, find_run
 from client_service.schedule import Lease
 from client_service.task import Report, Task, Work
+from client_service.token_renewal import DaemonTimer
 from tests.stack.loopback import Asked, LoopbackServer, Reply
 
 
@@ -225,6 +226,71 @@ def test_a_process_that_stops_waits_no_longer_than_it_may_for_all_its_runs_toget
     finally:
         let_go.set()
         service.schedulers[0].stop(10)
+
+
+@pytest.mark.parametrize("path", ["/token", "/account"])
+def test_a_process_that_stops_does_not_wait_for_the_tries_that_are_left(
+    make_app: Callable[..., Flask], server: LoopbackServer, path: str
+) -> None:
+    patient = {"token_retry_seconds": 60, "api_retry_seconds": 60}
+    service: ClientService = make_app(**patient).extensions["client_service"]
+    asked = Event()
+
+    def answer(_asked: Asked) -> Reply:
+        asked.set()
+        return Reply(503, headers={"Retry-After": "50"})
+
+    server.reply(path, answer)
+    lease = taken(service)
+    service.worker.work_in_background(lease)
+    assert asked.wait(10)
+    begun = time.monotonic()
+
+    service.stop()
+
+    run = find_run(service.database, lease.run_id)
+    assert run is not None
+    assert (run.status, server.paths().count(path)) == ("interrupted", 1)
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize("path", ["/token", "/account"])
+def test_a_process_that_stops_leaves_a_request_that_is_not_answered_in_its_time(
+    make_app: Callable[..., Flask], server: LoopbackServer, path: str
+) -> None:
+    service: ClientService = make_app(stop_seconds=0.2).extensions["client_service"]
+    asked, let_go = Event(), Event()
+
+    def answer(_asked: Asked) -> Reply:
+        asked.set()
+        let_go.wait(30)
+        return Reply(503)
+
+    server.reply(path, answer)
+    service.worker.work_in_background(taken(service))
+    assert asked.wait(10)
+    begun = time.monotonic()
+
+    service.stop()
+
+    try:
+        assert time.monotonic() - begun < 5  # a read would wait for ten seconds
+        assert service.worker._in_background is not None
+        assert service.worker._in_background.daemon  # so the process ends in spite of it
+    finally:
+        let_go.set()
+
+
+def test_a_process_that_stops_renews_no_token(service: ClientService) -> None:
+    worked(service)
+
+    service.stop()
+
+    timer = service.tokens.timer
+    assert isinstance(timer, DaemonTimer)
+    assert timer._waiting is not None
+    timer._waiting.join(10)
+    assert not timer._waiting.is_alive()
 
 
 def test_the_result_of_a_run_whose_job_was_taken_over_is_dropped(
