@@ -1,12 +1,16 @@
 import math
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from threading import Event
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client_service.bank_answers import BankError
 from client_service.retries import FIRST_PAUSE_SECONDS, MOST_TRIES, Retries
+from client_service.task import StoppedError, pause_unless_stopped
 from client_service.token_messages import AccessToken, TokenError
 
 TOKEN = AccessToken("t", 1, 2)
@@ -74,7 +78,10 @@ def test_what_may_pass_is_tried_again(error: TokenError) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [TokenError("invalid_answer", "", status) for status in (400, 401, 403, 404, 408, 425, 302)]
+    [
+        TokenError("invalid_answer", "", status)
+        for status in (400, 401, 403, 404, 408, 425, 302, 501, 505)
+    ]
     + [TokenError("invalid_answer", "", 200), TokenError("no_credentials", "sealed")],
     ids=lambda error: str(error.status or error.code),
 )
@@ -128,6 +135,41 @@ def test_without_pauses_the_tries_are_bounded_all_the_same() -> None:
     last = failure(failing(*errors), Sleeper(share_of_the_longest=0).retries(10))
 
     assert last is errors[MOST_TRIES - 1]
+
+
+def test_a_failure_of_another_kind_is_not_tried_again() -> None:
+    sleeper = Sleeper()
+    of_the_bank = replace(sleeper.retries(10), failure=BankError)
+
+    assert failure(failing(BUSY), of_the_bank) is BUSY
+    assert sleeper.pauses == []
+
+
+def test_each_repetition_is_a_line_of_the_log_without_the_servers_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    busy = TokenError("slow_down", "because of ccs_secret", 429, retry_after=2)
+
+    Sleeper().retries(10).until_answered(failing(busy, TokenError("no_answer", "cut")))
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "429 slow_down: try 2 comes after 2.0 s",
+        "no_answer: try 3 comes after 1.0 s",
+    ]
+
+
+def test_a_pause_that_raises_ends_the_tries() -> None:
+    stopping = Event()
+    stopping.set()
+
+    with pytest.raises(StoppedError):
+        Retries(10, sleep=pause_unless_stopped(stopping)).until_answered(failing(BUSY))
+
+
+def test_a_pause_that_nobody_stops_is_made() -> None:
+    retries = Retries(10, sleep=pause_unless_stopped(Event()), uniform=lambda low, _high: low)
+
+    assert retries.until_answered(failing(BUSY)) is TOKEN
 
 
 ERRORS = st.builds(
