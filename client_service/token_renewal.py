@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Lock, Timer
+from threading import TIMEOUT_MAX, Lock, Timer
 from typing import Protocol
 
 from client_service.token_messages import AccessToken, TokenError
@@ -42,7 +42,7 @@ class DaemonTimer:
 
     def set(self, seconds: float, work: Work) -> None:
         """Have ``work`` done after ``seconds``, in place of what still waits to be done."""
-        timer = Timer(seconds, self.around, (work,))
+        timer = Timer(min(seconds, TIMEOUT_MAX), self.around, (work,))
         timer.daemon, timer.name = True, "token renewal"
         with self._lock:
             if self._is_stopped:
@@ -118,4 +118,5 @@ class EarlyRenewal:
             pause = max(PAUSE_SECONDS, error.retry_after)
             self._next_try = self.now() + pause
             log.warning("no new token yet, the old one serves until it ends: %s", error)
-            self._look_again(token, pause)
+            if self.now() + pause < token.ends_at:
+                self._look_again(token, pause)

@@ -3,6 +3,7 @@ import sys
 import threading
 from collections.abc import Callable
 from threading import Event
+from unittest import mock
 
 from client_service.token_messages import AccessToken
 from client_service.token_renewal import DaemonTimer, EarlyRenewal
@@ -86,3 +87,15 @@ def test_where_no_thread_is_to_be_had_who_asks_next_has_it_renewed(clock: Clock)
     early.note_use(token)
 
     assert renewed == [token]
+
+
+def test_a_time_that_no_thread_can_wait_for_is_none_to_the_timer() -> None:
+    failed: list[object] = []
+    timer = DaemonTimer()
+    with mock.patch("threading.excepthook", failed.append):
+        timer.set(1e300, lambda: None)
+        timer.stop()
+        assert timer._waiting is not None
+        timer._waiting.join()
+
+    assert failed == []
