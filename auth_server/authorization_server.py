@@ -3,9 +3,11 @@
 What stays Authlib's is the way of a request through the grant. The grant is in `token_endpoint`.
 """
 
+import json
 import os
 import time
 from collections.abc import Callable
+from typing import Any
 
 from authlib.integrations.flask_oauth2.authorization_server import AuthorizationServer
 from authlib.oauth2 import OAuth2Error
@@ -26,6 +28,9 @@ from shared.identifiers import TOKEN_PATH
 # Authlib answers a plain http URL off loopback with an uncaught error, so 500. Who protects the
 # transport is a declared setting of the service, which does not start without it (decision 14).
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
+
+
+_as_json = json.JSONEncoder().encode
 
 
 class TokenRequest(OAuth2Request):
@@ -72,6 +77,11 @@ class TokenServer(AuthorizationServer):
 
     def save_token(self, token: object, request: object) -> None:
         """Store nothing: a token costs no row (decision 7)."""
+
+    def handle_response(self, status: int, body: dict[str, Any], headers: object) -> Response:
+        """Return the answer; its headers are those of every answer to a client (`app.py`)."""
+        del headers
+        return Response(_as_json(body), status, mimetype="application/json")
 
     def handle_error_response(self, request: object, error: OAuth2Error) -> Response:
         """Answer an error as this service answers all of them."""

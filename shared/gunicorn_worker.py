@@ -20,8 +20,9 @@ class ImpatientThreadWorker(ThreadWorker):
 
     def handle(self, conn: Any) -> Any:
         """Handle a request on ``conn``, whose socket gunicorn has made a blocking one."""
-        timeout = struct.pack("ll", RECEIVE_TIMEOUT_SECONDS, 0)  # a struct timeval
-        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+        if not conn.initialized:  # the first request: it holds for those after it
+            timeout = struct.pack("ll", RECEIVE_TIMEOUT_SECONDS, 0)  # a struct timeval
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
         return super().handle(conn)
 
 

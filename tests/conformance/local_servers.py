@@ -101,6 +101,7 @@ def _running(
         "RESOURCE_SERVER_BIND": f"127.0.0.1:{bank.port}",
         "RESOURCE_SERVER_ISSUER": issuer,
         "RESOURCE_SERVER_RESOURCE": bank.url,
+        "RESOURCE_SERVER_LOG_REQUESTS": "access",  # the most that it logs: a test looks for tokens
         "RESOURCE_SERVER_TRANSPORT": "plain-http",
         "RESOURCE_SERVER_KEY_COOLDOWN_SECONDS": "1",
         "RESOURCE_SERVER_WORKERS": "1",
