@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: up run stop down status logs token cli images clean test coverage bench lint format diagrams readmes lock help
+.PHONY: up run stop down status logs token cli images clean test coverage bench-stages bench lint format diagrams readmes lock help
 
 # The first Python that is new enough. Your own: make up PYTHON=/path/to/python3.13
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
@@ -57,6 +57,9 @@ coverage: .venv/development.installed ## run every test once more, with branch c
 	@$(VENV_PYTHON) -m coverage run $(PYTEST)
 	@$(VENV_PYTHON) -m coverage combine --quiet
 	@$(VENV_PYTHON) -m coverage report
+
+bench-stages: .venv/development.installed ## count a token's instructions by stage (CHECK=1: fail where they grew)
+	@$(VENV_PYTHON) -m bench.instructions $(if $(CHECK),--check)
 
 lint: .venv/development.installed ## check style and types
 	@$(VENV_PYTHON) -m ruff format --check .

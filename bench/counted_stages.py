@@ -6,10 +6,12 @@ A mark is a call of `lcong48`, a function of the C library that nothing else her
 
 import ctypes
 import io
+import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -20,7 +22,9 @@ from auth_server import access_token
 from auth_server.scope_policy import Granted, grant
 from auth_server.settings import SigningAlgorithm
 from auth_server.token_form import FORM_TYPE, token_form
-from bench.token_stages import ALGORITHMS, logs_thrown_away, server_with_a_client
+from bench.token_stages import ALGORITHMS, RESOURCE, logs_thrown_away, server_with_a_client
+from resource_server.issuer_keys import IssuerKey, base64url_decoded, keys_of
+from resource_server.token_validation import TokenValidator
 from shared.identifiers import TOKEN_PATH
 from shared.settings import STATE_DIR_VARIABLE
 
@@ -55,6 +59,39 @@ def _all_stages(folder: Path) -> Iterator[tuple[str, Stage]]:
         app, form = server_with_a_client(folder / algorithm, algorithm, lambda: NOW)
         for name, do in _token_stages(app, form, algorithm):
             yield f"token {algorithm} {name}", do
+        for name, do in _check_stages(app, form):
+            yield f"check {algorithm} {name}", do
+
+
+def _check_stages(app: Flask, parameters: dict[str, str]) -> Iterator[tuple[str, Stage]]:
+    """Return what the bank does with a token: the whole of it, its costly part, and once more."""
+    body, parts = urlencode(parameters).encode(), app.extensions["auth_server"]
+    answers = [json.loads(_answer(app, _environ(body))) for _ in range(1 + WARM_UP + TIMES)]
+    seen, *new = (str(answer["access_token"]) for answer in answers)
+    keys = keys_of({"keys": parts.keys.published()})
+    validator = TokenValidator(parts.settings.issuer, RESOURCE, _Keys(keys), now=lambda: NOW)
+    validator.validate(seen)
+    signing_input, _, signature = seen.rpartition(".")
+    (key,) = (keys[kid] for kid in keys if kid in _header(seen))
+    signed = signing_input.encode(), base64url_decoded(signature)
+    unseen = iter(new)
+    yield "signature", lambda: key.verifies(*signed)
+    yield "whole", lambda: validator.validate(next(unseen))
+    yield "seen before", lambda: validator.validate(seen)
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """Keys that are there: how they are fetched is no part of a check."""
+
+    keys: Mapping[str, IssuerKey]
+
+    def key(self, kid: str) -> IssuerKey:
+        return self.keys[kid]
+
+
+def _header(token: str) -> str:
+    return base64url_decoded(token.partition(".")[0]).decode()
 
 
 def _token_stages(
@@ -69,7 +106,7 @@ def _token_stages(
     claims = access_token.access_token_claims(
         issuer=parts.settings.issuer,
         client_id=client.client_id,
-        granted=Granted("http://localhost:9001", ("Read",), openid=False),
+        granted=Granted(RESOURCE, ("Read",), openid=False),
         issued_at=int(NOW),
         lifetime_seconds=300,
     )

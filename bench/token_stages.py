@@ -45,6 +45,7 @@ STAGES: dict[str, tuple[object, str]] = {
     "sign": (SigningKeys, "sign"),
 }
 RESPOND = "respond"
+RESOURCE = "http://localhost:9001"
 
 Spent = defaultdict[str, float]
 """The seconds that each stage took."""
@@ -114,7 +115,7 @@ def server_with_a_client(
     app = create_app(settings, now)
     parts = app.extensions["auth_server"]
     migrate(parts.database, MIGRATIONS)
-    parts.registry.resources.add("http://localhost:9001", ["Read", "Write"], is_default=True)
+    parts.registry.resources.add(RESOURCE, ["Read", "Write"], is_default=True)
     made = parts.registry.clients.add(
         "measured", authentication_method="client_secret_post", may_have_id_token=False
     )

@@ -1,0 +1,24 @@
+import pytest
+
+from bench.instructions import change, grown
+
+BEFORE = {"sign": 1000, "parse": 200}
+
+
+@pytest.mark.parametrize(
+    ("counts", "found"),
+    [
+        pytest.param({"sign": 1000, "parse": 200}, [], id="the same"),
+        pytest.param({"sign": 1050, "parse": 150}, [], id="five percent more"),
+        pytest.param({"sign": 1051, "parse": 200}, ["sign"], id="more than that"),
+        pytest.param({"sign": 1000, "check": 1}, ["check"], id="a stage that nobody counted"),
+    ],
+)
+def test_a_stage_that_takes_over_five_percent_more_is_named(
+    counts: dict[str, int], found: list[str]
+) -> None:
+    assert grown(counts, BEFORE) == found
+
+
+def test_how_much_a_stage_differs_is_told_in_percent() -> None:
+    assert (change(1100, 1000), change(900, 1000), change(5, None)) == ("+10.0%", "-10.0%", "")
