@@ -21,6 +21,7 @@ from bench.counted_stages import TIMES
 KNOWN = Path(__file__).with_suffix(".json")
 MORE_THAN_BEFORE = 1.05
 MARK = "lcong48*"
+MATTER_TO_OPENSSL = ("adx", "avx", "avx2", "bmi2", "sha_ni")
 
 Counts = dict[str, int]
 """Instructions of one doing of each stage, by its name."""
@@ -84,8 +85,14 @@ def grown(counts: Counts, before: Counts) -> list[str]:
 
 
 def build() -> str:
-    """Return what tells this build of Python from others: each has numbers of its own."""
-    return f"{platform.python_version()} {platform.python_compiler()} {platform.machine()}"
+    """Return what tells this build of Python, on such a processor, from others.
+
+    Each has numbers of its own: OpenSSL multiplies by other instructions where there are better.
+    """
+    flags = Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split()
+    has = [flag for flag in MATTER_TO_OPENSSL if flag in flags]
+    python = f"{platform.python_version()} {platform.python_compiler()}"
+    return " ".join([python, platform.machine(), *has])
 
 
 def _judge(counts: Counts, before: Counts) -> None:
