@@ -8,6 +8,7 @@ from flask import Flask, Response, abort, request
 from opentelemetry.sdk.trace import TracerProvider
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from shared.gunicorn_worker import keep_what_is_loaded
 from shared.health import HEALTH_PATHS, Check, health_blueprint
 from shared.metrics_listener import gunicorn_hooks
 from shared.service_logging import ACCESS_LOG_FORMAT, logging_configuration
@@ -83,10 +84,16 @@ def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]
         if "on_starting" in metrics:
             metrics["on_starting"](server)
 
+    def post_worker_init(worker: Any) -> None:
+        keep_what_is_loaded()
+        if "post_worker_init" in metrics:
+            metrics["post_worker_init"](worker)
+
     return {
         **metrics,
         "on_starting": on_starting,
         "bind": settings.bind,
+        "post_worker_init": post_worker_init,
         "workers": settings.workers,
         "worker_class": "shared.gunicorn_worker.ImpatientThreadWorker",
         "threads": settings.threads,
