@@ -28,6 +28,7 @@ from flask.typing import ResponseReturnValue
 from resource_server.issuer_keys import IssuerKeys
 from resource_server.settings import ResourceServerSettings
 from resource_server.token_validation import TokenValidator, check_tokens, require_token
+from shared.gunicorn_worker import keep_what_is_loaded
 from shared.service_app import service_app
 from shared.tracing import tracer_provider
 from tests.stack.issuer import OwnIssuer
@@ -56,6 +57,7 @@ def main() -> None:
             "RS256 floor": map(request_for, repeat("/rsa")),
             "ES256 floor": map(request_for, repeat("/ec")),
         }
+        keep_what_is_loaded()  # as a worker does
         rounds = [one_round(app, cases) for _ in range(1 + ROUNDS)][1:]  # the first warms up
     print(f"{'':12} {'a request':>10} {'the check':>10}   µs of CPU")
     for name in cases:

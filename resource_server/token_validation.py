@@ -371,15 +371,15 @@ class _UnverifiedToken(NamedTuple):
 
 def _parsed(token: str, algorithms: tuple[str, ...]) -> _UnverifiedToken:
     """Take ``token`` apart, and judge its header."""
-    segments = token.split(".")
-    if len(segments) != 3:
+    signing_input, _, signature = token.rpartition(".")
+    header, dot, claims = signing_input.partition(".")
+    if not dot or "." in claims:
         raise InvalidTokenError("the token is no signed JWT")
-    header, claims, signature = segments
     try:
         return _UnverifiedToken(
             header=_judged_header(header, algorithms),
             claims=json_object(base64url_decoded(claims)),
-            signing_input=f"{header}.{claims}".encode("ascii"),
+            signing_input=signing_input.encode("ascii"),
             signature=base64url_decoded(signature),
         )
     except ValueError as error:
