@@ -24,9 +24,9 @@ from client_service.token_messages import (
     client_secret_basic,
 )
 from client_service.token_source import TokenSource
-from tests.stack.certificates import own_certificate
 from tests.stack.issuer import signing_keys
 from tests.stack.loopback import Asked, LoopbackServer, Reply
+from tests.stack.tls import own_certificate
 from tests.unit.client_service.conftest import Clock, HandTimer
 
 Tokens = Callable[..., TokenSource]
@@ -554,7 +554,8 @@ def test_a_proof_by_a_key_is_a_new_one_at_each_try(tokens: Tokens, server: Loopb
 def test_a_server_that_no_trusted_ca_vouches_for_gets_no_credentials(
     tokens: Tokens, server: LoopbackServer, tmp_path: Path
 ) -> None:
-    server.speak_tls(own_certificate(tmp_path))
+    _ca, server_file = own_certificate(tmp_path)
+    server.speak_tls(server_file)
 
     with pytest.raises(TokenError, match="SSLError"):
         tokens().token()
@@ -565,11 +566,11 @@ def test_a_server_that_no_trusted_ca_vouches_for_gets_no_credentials(
 def test_an_own_ca_is_trusted_whatever_the_environment_names(
     tokens: Tokens, server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pem = own_certificate(tmp_path)
-    server.speak_tls(pem)
+    ca, server_file = own_certificate(tmp_path)
+    server.speak_tls(server_file)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
     source = tokens()
-    source.session.verify = str(pem)
+    source.session.verify = str(ca)
 
     assert source.token().value == "first"
 

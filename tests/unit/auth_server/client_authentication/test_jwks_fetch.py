@@ -13,8 +13,8 @@ from auth_server.client_authentication.jwks_fetch import (
     JwksFetch,
     addresses_of,
 )
-from tests.stack.certificates import own_certificate
 from tests.stack.loopback import LoopbackServer, Reply
+from tests.stack.tls import own_certificate
 
 DOCUMENT = {"keys": [{"kty": "OKP"}]}
 INTERNAL = JwksFetch(5, may_be_internal=True, may_be_plain_http=True)
@@ -203,9 +203,9 @@ def test_plain_http_is_refused_where_it_is_not_allowed(server: LoopbackServer) -
 def test_https_is_spoken_with_who_has_the_hosts_certificate(
     server: LoopbackServer, tmp_path: Path
 ) -> None:
-    pem = own_certificate(tmp_path, "localhost")
-    server.speak_tls(pem)
-    fetch = JwksFetch(5, may_be_internal=True, ca_file=pem)
+    ca, server_file = own_certificate(tmp_path, "localhost")
+    server.speak_tls(server_file)
+    fetch = JwksFetch(5, may_be_internal=True, ca_file=ca)
     assert fetch(f"{server.url}/jwks") == DOCUMENT
 
 
@@ -213,9 +213,9 @@ def test_https_is_spoken_with_who_has_the_hosts_certificate(
 def test_a_certificate_that_is_not_the_hosts_is_refused(
     server: LoopbackServer, tmp_path: Path, trusted: bool
 ) -> None:
-    pem = own_certificate(tmp_path, "elsewhere.example" if trusted else "localhost")
-    server.speak_tls(pem)
-    fetch = JwksFetch(5, may_be_internal=True, ca_file=pem if trusted else None)
+    ca, server_file = own_certificate(tmp_path, "elsewhere.example" if trusted else "localhost")
+    server.speak_tls(server_file)
+    fetch = JwksFetch(5, may_be_internal=True, ca_file=ca if trusted else None)
     with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):
         fetch(f"{server.url}/jwks")
     assert server.asked == []
