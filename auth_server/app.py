@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flask import Flask, Response, request
+from flask import Flask, request
 
 from auth_server.audit import audit_requests, noting_who_asks
 from auth_server.authorization_server import TokenServer
@@ -35,6 +35,9 @@ from shared.vault import open_vault
 SERVICE = "auth_server"
 MIGRATIONS = Path(__file__).parent / "migrations"
 OPENAPI = Path(__file__).parent / "openapi.yaml"
+
+NEVER_KEPT = (("Cache-Control", "no-store"), ("Pragma", "no-cache"))
+"""What marks every answer to a client, errors too (RFC 6749 §5.1, MUST; RFC 7662 §4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,10 @@ def create_app(
     tokens = IssuedTokens(settings.issuer, keys, database, now)
     checks = {"database": database.check, "signing_keys": keys.check}
 
-    app = service_app(SERVICE, settings, tracer_provider(SERVICE), checks)
+    no_store = dict.fromkeys(PATHS_FOR_CLIENTS, NEVER_KEPT)
+    provider = tracer_provider(SERVICE)
+    app = service_app(SERVICE, settings, provider, checks, headers_of_paths=no_store)
     app.url_map.merge_slashes = False  # a path is ours or unknown; nobody is redirected
-    app.after_request(_never_keep_a_token)
     register_error_handlers(app)
     audit_requests(app)
     measure_token_requests(app, metrics)
@@ -92,11 +96,3 @@ def create_app(
         settings, database, registry, keys, authentication, metrics
     )
     return app
-
-
-def _never_keep_a_token(response: Response) -> Response:
-    """Mark every answer to a client, errors too (RFC 6749 §5.1, MUST; RFC 7662 §4)."""
-    if request.path in PATHS_FOR_CLIENTS:
-        response.headers["Cache-Control"] = "no-store"
-        response.headers["Pragma"] = "no-cache"
-    return response

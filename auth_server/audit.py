@@ -32,18 +32,18 @@ Client = TypeVar("Client")
 
 def note(**facts: object) -> None:
     """Keep ``facts`` for the event of the decision under way; a later one wins over an earlier."""
-    g.setdefault("audit", {}).update(facts)
+    noted().update(facts)
 
 
 def noted() -> dict[str, Any]:
     """Return the facts of the decision under way."""
-    facts: dict[str, Any] = g.get("audit", {}) if has_app_context() else {}
+    facts: dict[str, Any] = g.setdefault("audit", {}) if has_app_context() else {}
     return facts
 
 
 def record(action: str, outcome: str, **facts: object) -> None:
     """Write an event: what was decided about, how it went, and whatever else is known of it."""
-    known = {name: fact for name, fact in facts.items() if fact not in (None, "")}
+    known = {name: fact for name, fact in facts.items() if fact is not None and fact != ""}
     because = f" because {known['reason']}" if "reason" in known else ""
     event = {"action": action, "outcome": outcome, **known}
     log.info("%s: %s%s", action, outcome, because, extra={"event": event})
@@ -64,9 +64,10 @@ def audit_requests(app: Flask) -> None:
 
     @app.after_request
     def record_decision(response: Response) -> Response:
-        action = AUDITED_PATHS.get(request.path)
+        environ = request.environ
+        action = AUDITED_PATHS.get(environ["PATH_INFO"])
         if action:
-            address, status = request.remote_addr, response.status_code
+            address, status = environ.get("REMOTE_ADDR"), response.status_code
             facts = _facts(status)
             outcome = facts.pop("outcome", _outcome(status))
             record(action, outcome, address=address, status=status, **facts)

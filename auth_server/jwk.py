@@ -1,9 +1,15 @@
 """JSON Web Keys that sign: made here, or brought by the operator and checked (RFC 7517, 7518)."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, get_args
 
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jws
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, JWKRegistry, OctKey, OKPKey, RSAKey
@@ -15,6 +21,10 @@ SHORTEST_RSA_BITS: Final = 2048
 ALGORITHMS: Final[tuple[SigningAlgorithm, ...]] = get_args(SigningAlgorithm)
 # joserfc takes PS256 and Ed25519 only where it is told them.
 SIGNATURES: Final = JWSRegistry(algorithms=ALGORITHMS)
+
+_SHA256: Final = SHA256()
+_ECDSA: Final = ECDSA(_SHA256)
+_PKCS1: Final = PKCS1v15()
 
 PrivateKey = RSAKey | ECKey | OKPKey
 
@@ -69,6 +79,26 @@ def public_jwk(key: PrivateKey, algorithm: SigningAlgorithm) -> dict[str, Any]:
     return {
         name: value for name, value in private_jwk(key, algorithm).items() if name not in secret
     }
+
+
+def signing(algorithm: str, key: PrivateKey) -> Callable[[bytes], bytes]:
+    """Return what signs with ``key`` by ``algorithm``.
+
+    For the two that most tokens have, cryptography itself, as RFC 7518 §3.3 and §3.4 have it:
+    joserfc judges the key and makes the hash anew each time, for a quarter of what ES256 costs.
+    """
+    native = key.raw_value
+    if algorithm == "RS256" and isinstance(native, RSAPrivateKey):
+        return partial(native.sign, padding=_PKCS1, algorithm=_SHA256)
+    if algorithm == "ES256" and isinstance(native, EllipticCurvePrivateKey):
+        return lambda data: _r_and_s(native.sign(data, _ECDSA))
+    return partial(SIGNATURES.get_alg(algorithm).sign, key=key)
+
+
+def _r_and_s(der: bytes) -> bytes:
+    """Return a signature of P-256 as a JWS has it: two numbers of 32 octets (RFC 7518 §3.4)."""
+    r, s = decode_dss_signature(der)
+    return r.to_bytes(32) + s.to_bytes(32)
 
 
 def _algorithm(key: PrivateKey) -> SigningAlgorithm:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache
 from http import HTTPStatus
 
 from flask import Flask, Response, g, request
@@ -36,20 +37,22 @@ class AuthServerMetrics:
     def __init__(self, keys: SigningKeys, now: Callable[[], float] = time.time) -> None:
         self.all = Metrics()
         self._clients = BoundedNames(CLIENTS_BY_NAME)
-        self._token_requests = self.all.counter(
+        token_requests = self.all.counter(
             "auth_server_token_requests_total",
             "Token requests, by client (unknown: none that is registered) and outcome.",
             ["client", "outcome"],
         )
+        self._counted = cache(token_requests.labels)  # as few as there are series
         self._seconds = self.all.durations(
             "auth_server_token_request_seconds", "How long it took to answer a token request."
         )
         self._throttled = self.all.counter(
             "auth_server_throttled_failures_total", "Failures that were answered 429."
         )
-        self._client_cache = self.all.counter(
+        client_cache = self.all.counter(
             "auth_server_client_cache_total", "Look-ups of a client in the cache.", ["result"]
         )
+        self._hits, self._misses = client_cache.labels("hit"), client_cache.labels("miss")
         self._show_signing_keys(keys, now)
 
     def show_ends_of_secrets(self, ends: Callable[[], tuple[int, int | None]]) -> None:
@@ -77,7 +80,7 @@ class AuthServerMetrics:
         was refused before that was measured.
         """
         label = UNKNOWN if client is None else self._clients.label(client)
-        self._token_requests.labels(label, outcome).inc()
+        self._counted(label, outcome).inc()
         if seconds is not None:
             self._seconds.observe(seconds)
 
@@ -87,7 +90,7 @@ class AuthServerMetrics:
 
     def count_client_cache(self, *, hit: bool) -> None:
         """Count a look-up in the cache of clients."""
-        self._client_cache.labels("hit" if hit else "miss").inc()
+        (self._hits if hit else self._misses).inc()
 
     def _show_signing_keys(self, keys: SigningKeys, now: Callable[[], float]) -> None:
         self.all.read_when_asked(
@@ -129,9 +132,10 @@ def measure_token_requests(app: Flask, metrics: AuthServerMetrics) -> None:
     def count(response: Response) -> Response:
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             metrics.count_throttled_failure()
-        if request.path == TOKEN_PATH:
+        if request.environ["PATH_INFO"] == TOKEN_PATH:
             facts = audit.noted()
-            seconds = time.perf_counter() - g.began if "began" in g else None
+            began = g.get("began")
+            seconds = None if began is None else time.perf_counter() - began
             issued = response.status_code < 400
             outcome = ISSUED if issued else facts.get("error", str(response.status_code))
             metrics.count_token_request(_registered_client(facts), outcome, seconds)

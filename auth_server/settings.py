@@ -78,6 +78,12 @@ class AuthServerSettings(VaultSettings, MetricsSettings):
     bind: BindAddress = "127.0.0.1:9000"
     """Address and port to listen on."""
 
+    threads: int = Field(default=1, ge=1, le=64)
+    """How many requests one worker process handles at a time. With 1 the process itself handles
+    each request that has arrived whole, and threads only wait for what is on its way: a token
+    needs nothing but the processor, so that costs less. Where clients have a `jwks_uri` that may
+    be slow, or the database is far away, take 4: else who waits for them holds up its worker."""
+
     database_url: str = Field(default_factory=lambda: f"sqlite:///{state_dir() / 'auth_server.db'}")
     """SQLAlchemy's URL of the database, without a password."""
 

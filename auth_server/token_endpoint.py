@@ -28,7 +28,8 @@ def token_endpoint(server: TokenServer) -> Blueprint:
     @endpoint.post(TOKEN_PATH)
     def issue_token() -> Response:
         """Exchange client credentials for an access token (RFC 6749 §4.4.2, §4.4.3)."""
-        form = token_form(request)  # before Authlib, which would answer some of it with 500
+        # Before Authlib, which would answer some of it with 500.
+        form = token_form(request._get_current_object())  # type: ignore[attr-defined]
         audit.note(
             requested_scope=form.parameters.get("scope"),
             requested_resource=" ".join(form.resources),

@@ -47,7 +47,7 @@ def token_form(request: Request, required: str = GRANT_TYPE) -> TokenForm:
     not_in_the_url = CREDENTIALS if required == GRANT_TYPE else CREDENTIALS | {required}
     if request.query_string and not not_in_the_url.isdisjoint(request.args):
         raise InvalidRequestError("Credentials may not stand in the URL.")
-    if request.mimetype != FORM_TYPE:
+    if request.content_type != FORM_TYPE and request.mimetype != FORM_TYPE:  # it may have a charset
         raise InvalidRequestError(f"The body has to be {FORM_TYPE}.")
     parameters: dict[str, str] = {}
     resources: list[str] = []

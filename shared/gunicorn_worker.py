@@ -1,19 +1,31 @@
-"""gunicorn's thread worker, with an end to its patience; its logger, without access lines."""
+"""gunicorn's thread worker, with an end to its patience; and one that does without its threads."""
 
 import gc
+import re
 import socket
 import struct
-from concurrent.futures import Future
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 from gunicorn.glogging import Logger
+from gunicorn.http import wsgi
+from gunicorn.http.body import LengthReader
+from gunicorn.util import http_date, write
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
-RECEIVE_TIMEOUT_SECONDS = 5
+PATIENCE_SECONDS = 5
+WAITING_THREADS = 4
+LONGEST_WHOLE_REQUEST = 16 * 1024
+
+_http_date = lru_cache(maxsize=2)(http_date)
+_HEAD_ENDS = b"\r\n\r\n"
+_BODY_FOLLOWS = re.compile(rb"\r\n(?:content-length:[ \t]*(\d+)|transfer-encoding:)", re.IGNORECASE)
 
 
 class ImpatientThreadWorker(ThreadWorker):
-    """Gives up a connection that sends nothing for five seconds in the middle of a request.
+    """Gives up a connection on which nothing moves for five seconds in the middle of a request.
 
     gunicorn's own waits for ever, so as many silent connections as there are threads stop the
     service. This does not bound a sender that drips a byte now and then: a proxy in front that
@@ -21,24 +33,154 @@ class ImpatientThreadWorker(ThreadWorker):
     """
 
     def enqueue_req(self, conn: Any) -> None:
-        """Have the request on ``conn`` handled: by a thread of the pool; or here, if that is one.
+        """Have a request on ``conn`` handled; its socket will be a blocking one then."""
+        if _is_new(conn):  # what is set now holds for all its requests
+            patience = struct.pack("ll", PATIENCE_SECONDS, 0)  # a struct timeval
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
+        self.hand_over(conn)
 
-        Handing it over and back costs a tenth of a token, and makes the slowest wait longest.
-        """
-        if self.cfg.threads > 1:
-            super().enqueue_req(conn)
+    def hand_over(self, conn: Any) -> None:
+        """Hand ``conn`` to a thread."""
+        super().enqueue_req(conn)
+
+
+class WholeRequestWorker(ImpatientThreadWorker):
+    """Handles a request that has arrived whole at once; threads wait for the rest of any other.
+
+    For a service whose requests compute, and wait for nothing: to hand each to a thread and back
+    costs as much as a third of Flask, and threads that take turns at one processor make the
+    slowest answer three times as slow. Who is slow to send holds up nobody here.
+    """
+
+    def get_thread_pool(self) -> Any:
+        """Return the threads that wait."""
+        return ThreadPoolExecutor(WAITING_THREADS)
+
+    def init_process(self) -> None:
+        """Begin, in the process that was forked."""
+        wsgi.Response = AnswerInOnePiece  # where gunicorn looks for it; there is no setting
+        super().init_process()
+
+    def hand_over(self, conn: Any) -> None:
+        """Handle a request on ``conn``, which is not in the poller, or hand it to a thread."""
+        if _is_new(conn):
+            self.finish_request(conn, _done(_DEFER))
+        elif not _has_whole_request(conn):
+            super().hand_over(conn)
+        else:
+            self._finish(conn, self.handle(conn))
+
+    def on_client_socket_readable(self, conn: Any, client: Any) -> None:
+        """Handle a request on ``conn``, which is in the poller, and stays there if it can."""
+        if not _has_whole_request(conn):
+            super().on_client_socket_readable(conn, client)
             return
-        is_here = conn.initialized or conn.data_ready
-        handled: Future[object] = Future()
-        handled.set_result(self.handle(conn) if is_here else _DEFER)  # else it waits, and we do not
-        self.finish_request(conn, handled)
+        stays = self.handle(conn)
+        self.keepalived_conns.remove(conn)
+        if stays and not _read_ahead(conn):
+            conn.set_timeout()
+            self.keepalived_conns.append(conn)
+        else:
+            self.poller.unregister(client)
+            self._finish(conn, stays)
 
-    def handle(self, conn: Any) -> Any:
-        """Handle a request on ``conn``, whose socket gunicorn has made a blocking one."""
-        if not conn.initialized:  # the first request: it holds for those after it
-            timeout = struct.pack("ll", RECEIVE_TIMEOUT_SECONDS, 0)  # a struct timeval
-            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
-        return super().handle(conn)
+    def _finish(self, conn: Any, stays: bool) -> None:
+        if stays and _read_ahead(conn):  # not from here: so many requests may be there
+            self.method_queue.defer(self.enqueue_req, conn)
+        else:
+            self.finish_request(conn, _done(stays))
+
+    def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
+        """Tell whether the connection stays; gunicorn's own looks for a rest of the body."""
+        reader = conn.parser.mesg.body.reader
+        if isinstance(reader, LengthReader) and reader.length == 0:
+            return keepalive
+        return bool(super()._keepalive_after(conn, keepalive))
+
+
+class AnswerInOnePiece(wsgi.Response):
+    """Sends the head together with the first piece of the body, which of ours is all of it."""
+
+    headers_sent: bool
+    _head = b""
+
+    def send_headers(self) -> None:
+        """Make the head, and keep it until there is a body, or none comes."""
+        if self.headers_sent:
+            return
+        lines = [
+            f"HTTP/1.1 {self.status}",
+            f"Server: {self.version}",
+            f"Date: {_http_date(int(time.time()))}",
+            f"Connection: {'close' if self.should_close() else 'keep-alive'}",
+            *(f"{name}: {text}" for name, text in self.headers),
+        ]
+        if self.chunked:
+            lines.append("Transfer-Encoding: chunked")
+        self._head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
+        self.headers_sent = True
+
+    def _emit_body(self, data: bytes) -> None:
+        if self.chunked:
+            self._send_head()
+            super()._emit_body(data)
+        else:
+            write(self.sock, self._head + data)
+            self._head = b""
+
+    def can_sendfile(self) -> bool:
+        """Tell that a file is sent like any other body."""
+        return False
+
+    def close(self) -> None:
+        """End the answer."""
+        self.send_headers()
+        self._send_head()
+        super().close()
+
+    def _send_head(self) -> None:
+        if self._head:
+            write(self.sock, self._head)
+            self._head = b""
+
+
+def _is_new(conn: Any) -> bool:
+    """Tell whether ``conn`` has just been accepted, and nothing is known to have come on it."""
+    return not (conn.initialized or conn.data_ready)
+
+
+def _has_whole_request(conn: Any) -> bool:
+    """Read what there is on ``conn``, and tell whether it is a whole request.
+
+    It guesses: whatever it says, gunicorn's parser reads the same bytes and judges them.
+    """
+    conn.init()
+    unreader = conn.parser.unreader
+    data = unreader.buf.getvalue()
+    if not data:
+        try:
+            data = conn.sock.recv(LONGEST_WHOLE_REQUEST, socket.MSG_DONTWAIT)
+        except OSError:  # the parser meets it again
+            return False
+        unreader.unread(data)
+    head, end, body = data.partition(_HEAD_ENDS)
+    follows = _BODY_FOLLOWS.search(head)
+    if follows is None:
+        return bool(end)
+    return bool(follows[1]) and len(body) >= int(follows[1])
+
+
+def _read_ahead(conn: Any) -> bytes:
+    """Return what was read of the next request already."""
+    data: bytes = conn.parser.unreader.buf.getvalue()
+    return data
+
+
+def _done(result: object) -> Future[object]:
+    done: Future[object] = Future()
+    done.set_result(result)
+    return done
 
 
 def keep_what_is_loaded() -> None:

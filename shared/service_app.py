@@ -1,12 +1,16 @@
 """What the Flask application of each service has around its own views."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from flask import Flask, Response, abort, request
+from flask import Flask, Request, Response, abort, request
+from flask.sessions import NullSession, SessionInterface, SessionMixin
 from opentelemetry.sdk.trace import TracerProvider
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import MapAdapter
 
 from shared.gunicorn_worker import keep_what_is_loaded
 from shared.health import HEALTH_PATHS, Check, health_blueprint
@@ -15,15 +19,19 @@ from shared.service_logging import ACCESS_LOG_FORMAT, logging_configuration
 from shared.settings import MetricsSettings, ServiceSettings, require_declared_transport
 from shared.tracing import trace_requests
 
+WORKER_WITH_THREADS = "shared.gunicorn_worker.ImpatientThreadWorker"
+WORKER_WITHOUT = "shared.gunicorn_worker.WholeRequestWorker"
 NO_ACCESS_LOG = "shared.gunicorn_worker.LoggerWithoutAccess"
 
 LONGEST_BODY_BYTES = 64 * 1024
 
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'",
-}
+Headers = Sequence[tuple[str, str]]
+
+SECURITY_HEADERS: Headers = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Content-Security-Policy", "default-src 'none'"),
+)
 """What every answer has, unless its view says something else."""
 
 _PORT = re.compile(r":\d{1,5}$")
@@ -35,13 +43,15 @@ def service_app(
     provider: TracerProvider,
     checks: Mapping[str, Check],
     lives: Mapping[str, Check] | None = None,
+    headers_of_paths: Mapping[str, Headers] | None = None,
 ) -> Flask:
     """Return an application with tracing, health views, host check and security headers.
 
-    ``checks`` and ``lives`` are those of `/readyz` and `/livez`. Its static folder is off; bodies
-    over 64 KiB get 413.
+    ``checks`` and ``lives`` are those of `/readyz` and `/livez`; ``headers_of_paths`` are what all
+    answers of a path have besides. Its static folder is off; bodies over 64 KiB get 413.
     """
-    app = _SynchronousFlask(import_name, static_folder=None)
+    app = _PlainFlask(import_name, static_folder=None)
+    app.session_interface = _NoSessions()
     app.config["MAX_CONTENT_LENGTH"] = LONGEST_BODY_BYTES
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # else it answers before any token check
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of the default provider
@@ -51,22 +61,72 @@ def service_app(
             app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
         )
     trace_requests(app, provider)
-    app.before_request(_refuse_leading_slashes)
-    app.before_request(_host_check(settings))
-    app.after_request(_security_headers)
+    app.before_request(_request_check(settings))
+    app.wsgi_app = _AnswersWithHeaders(app.wsgi_app, headers_of_paths or {})  # type: ignore[method-assign]
     app.register_blueprint(health_blueprint(checks, lives))
     return app
 
 
-class _SynchronousFlask(Flask):
-    """Flask that knows no view of ours to be asynchronous.
+class _PlainFlask(Flask):
+    """Flask without what no service of ours has: asynchronous views, and hosts that decide a view.
 
-    Its own looks at each function again before each call, a dozen of them in a request.
+    Its own looks at each function again before each call, and at the host three times a request.
     """
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return ``func``."""
         return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Return what finds the view of ``request`` by its path and method alone."""
+        if request is None:
+            return super().create_url_adapter(None)
+        environ = request.environ
+        return MapAdapter(
+            self.url_map,
+            environ.get("HTTP_HOST", ""),
+            environ["SCRIPT_NAME"],
+            "",  # no subdomain
+            environ["wsgi.url_scheme"],
+            environ["PATH_INFO"].encode("latin-1").decode(errors="replace"),
+            environ["REQUEST_METHOD"],
+            environ["QUERY_STRING"],
+        )
+
+
+class _NoSessions(SessionInterface):
+    """What stands for the session of every request: none of ours has one."""
+
+    _none = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> SessionMixin:  # noqa: ARG002 - Flask's
+        """Return the session that nobody can write to."""
+        return self._none
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Save nothing."""
+
+
+class _AnswersWithHeaders:
+    """WSGI middleware: adds the headers that an answer lacks, to errors too.
+
+    Werkzeug's own way to look for a header and to add one costs ten times as much.
+    """
+
+    def __init__(self, application: WSGIApplication, of_paths: Mapping[str, Headers]) -> None:
+        self._application = application
+        self._of_paths = {path: (*SECURITY_HEADERS, *more) for path, more in of_paths.items()}
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        wanted = self._of_paths.get(environ["PATH_INFO"], SECURITY_HEADERS)
+
+        def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            present = {name.lower() for name, _ in headers}
+            headers += [header for header in wanted if header[0].lower() not in present]
+            return start_response(status, headers, *error)
+
+        return self._application(environ, start)
 
 
 def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]:
@@ -95,7 +155,7 @@ def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]
         "bind": settings.bind,
         "post_worker_init": post_worker_init,
         "workers": settings.workers,
-        "worker_class": "shared.gunicorn_worker.ImpatientThreadWorker",
+        "worker_class": WORKER_WITH_THREADS if settings.threads > 1 else WORKER_WITHOUT,
         "threads": settings.threads,
         "graceful_timeout": 30,
         "keepalive": 5,
@@ -105,27 +165,28 @@ def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]
         # gunicorn trusts loopback to say scheme and path in headers; here only `proxies` does.
         "secure_scheme_headers": {},
         "forwarder_headers": "",
+        "forwarded_allow_ips": "*",  # trusted to say nothing, so no address has to be looked up
         # Its control socket lies in the user's home, one for all services; nothing here uses it.
         "control_socket_disable": True,
     }
 
 
-def _refuse_leading_slashes() -> None:
-    """Answer 404 for `//account`: Werkzeug reads it as `/account`, a rule of a proxy may not."""
-    if request.environ["PATH_INFO"].startswith("//"):
-        abort(404)
+def _request_check(settings: ServiceSettings) -> Callable[[], None]:
+    """Refuse what gunicorn lets through, and no service of ours wants."""
+    is_ours = lru_cache(maxsize=64)(partial(is_trusted, settings=settings))
 
-
-def _host_check(settings: ServiceSettings) -> Callable[[], None]:
-    """Refuse requests for a host that is not ours: its name would stand in links we build."""
-
-    def refuse_other_hosts() -> None:
-        if request.environ["SERVER_PROTOCOL"] != "HTTP/1.0" and "Host" not in request.headers:
+    def refuse_unwanted() -> None:
+        environ = request.environ
+        path = environ["PATH_INFO"]
+        if path.startswith("//"):  # Werkzeug reads it as `/`, and a proxy's rule may not
+            abort(404)
+        if environ["SERVER_PROTOCOL"] != "HTTP/1.0" and "HTTP_HOST" not in environ:
             abort(400, "the request has no Host header")  # RFC 9112 §3.2: MUST
-        if request.path not in HEALTH_PATHS and not is_trusted(request.host, settings):
+        # A host that is not ours would stand in links that we build.
+        if path not in HEALTH_PATHS and not is_ours(request.host):
             abort(400, "the Host header names none of this service's hosts")
 
-    return refuse_other_hosts
+    return refuse_unwanted
 
 
 def is_trusted(host: str, settings: ServiceSettings) -> bool:
@@ -138,11 +199,3 @@ def is_trusted(host: str, settings: ServiceSettings) -> bool:
         name == trusted.lower() or (trusted.startswith(".") and name.endswith(trusted.lower()))
         for trusted in settings.trusted_hosts
     )
-
-
-def _security_headers(response: Response) -> Response:
-    present = set(response.headers.keys(lower=True))
-    for name, value in SECURITY_HEADERS.items():
-        if name.lower() not in present:
-            response.headers.add(name, value)
-    return response

@@ -137,9 +137,9 @@ class ServiceSettings(BaseSettings):
     """How many worker processes gunicorn starts."""
 
     threads: int = Field(default=4, ge=1, le=64)
-    """How many requests one worker process handles at a time. With 1 it needs no threads, and a
-    request costs less; but one that waits, for a database or for its sender, holds up the others of
-    its worker."""
+    """How many requests one worker process handles at a time. With 1 the process itself handles
+    each request that has arrived whole, and threads only wait for what is on its way: that costs
+    less, but a request that waits for a database or another server holds up its worker."""
 
     database_url: str
     """SQLAlchemy's URL of the database, without a password: `sqlite:////var/lib/bank.db`."""

@@ -18,6 +18,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import (
     ALWAYS_OFF,
     ALWAYS_ON,
@@ -25,7 +26,7 @@ from opentelemetry.sdk.trace.sampling import (
     Sampler,
     SamplingResult,
 )
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
@@ -40,6 +41,7 @@ EXPORT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_EN
 PROTOCOL_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
 _propagator = TraceContextTextMapPropagator()
+_new_ids = RandomIdGenerator()
 
 
 def tracer_provider(service: str, *processors: SpanProcessor) -> TracerProvider:
@@ -103,32 +105,45 @@ def trace_requests(app: Flask, provider: TracerProvider) -> None:
     nor does a delivery of spans: where a service receives its own, each would cause the next.
     """
     tracer = provider.get_tracer(__name__)
+    is_received = provider.sampler is not ALWAYS_OFF
 
     @app.before_request
     def open_span() -> None:
-        if request.path in WITHOUT_SPAN:
+        environ = request.environ
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        if path in WITHOUT_SPAN:
             return
-        is_below_another = "HTTP_TRACEPARENT" in request.environ
-        span = tracer.start_span(
-            f"{request.method} {request.url_rule or 'no route'}",
-            _propagator.extract(request.headers) if is_below_another else None,
-            kind=SpanKind.SERVER,
-            attributes={"http.request.method": request.method, "url.path": request.path},
-        )
-        g.trace_span = span
-        g.trace_token = context.attach(trace.set_span_in_context(span))
+        above = _propagator.extract(request.headers) if "HTTP_TRACEPARENT" in environ else None
+        if is_received:
+            name = f"{method} {request.url_rule or 'no route'}"
+            attributes = {"http.request.method": method, "url.path": request.path}
+            span = tracer.start_span(name, above, kind=SpanKind.SERVER, attributes=attributes)
+        else:
+            span = _ids_alone(above)
+        g.span = span, context.attach(trace.set_span_in_context(span))
 
-    @app.after_request
-    def note_status(response: Response) -> Response:
-        if "trace_span" in g:
-            g.trace_span.set_attribute("http.response.status_code", response.status_code)
-        return response
+    if is_received:
+
+        @app.after_request
+        def note_status(response: Response) -> Response:
+            if "span" in g:
+                g.span[0].set_attribute("http.response.status_code", response.status_code)
+            return response
 
     @app.teardown_request
     def close_span(_error: BaseException | None) -> None:
-        if "trace_span" in g:
-            g.pop("trace_span").end()
-            context.detach(g.pop("trace_token"))
+        span, token = g.pop("span", (None, None))
+        if span is not None:
+            span.end()
+            context.detach(token)
+
+
+def _ids_alone(above: context.Context | None) -> Span:
+    """Return a span that nobody receives: the SDK's own judges and describes it first, in vain."""
+    caller = trace.get_current_span(above).get_span_context()
+    trace_id = caller.trace_id if caller.is_valid else _new_ids.generate_trace_id()
+    ids = SpanContext(trace_id, _new_ids.generate_span_id(), is_remote=False)
+    return NonRecordingSpan(ids)
 
 
 @contextmanager

@@ -9,14 +9,14 @@ import json
 import logging
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from joserfc.util import urlsafe_b64encode
 from sqlalchemy.exc import SQLAlchemyError
 
-from auth_server.jwk import SIGNATURES, PrivateKey
+from auth_server.jwk import PrivateKey, signing
 from auth_server.models import SigningKey
 from auth_server.settings import SigningAlgorithm
 from auth_server.signing_keys.change import times_of
@@ -72,8 +72,7 @@ class Signer:
 
     view: View
     second: int
-    key: KeyTimes
-    private_key: PrivateKey = field(repr=False)
+    sign: Callable[[bytes], bytes] = field(repr=False)
     protected: bytes
     """The first segment of its tokens, the protected header: the same for all of one `typ`."""
 
@@ -84,8 +83,7 @@ class Signer:
         ES256 token cost a tenth more.
         """
         signing_input = self.protected + b"." + urlsafe_b64encode(_as_json(claims).encode())
-        signature = SIGNATURES.get_alg(self.key.algorithm).sign(signing_input, self.private_key)
-        return (signing_input + b"." + urlsafe_b64encode(signature)).decode()
+        return (signing_input + b"." + urlsafe_b64encode(self.sign(signing_input))).decode()
 
 
 class SigningKeys:
@@ -209,9 +207,8 @@ def _signer(view: View, algorithm: SigningAlgorithm, typ: str, now: float) -> Si
     for key in candidates:
         if private_key := private_keys.get(key.kid):
             header = {"alg": key.algorithm, "typ": typ, "kid": key.kid}
-            return Signer(
-                view, int(now), key, private_key, urlsafe_b64encode(_as_json(header).encode())
-            )
+            protected = urlsafe_b64encode(_as_json(header).encode())
+            return Signer(view, int(now), signing(key.algorithm, private_key), protected)
     raise KeysCannotBeOpenedError(f"none of {len(candidates)} {algorithm} keys can be opened")
 
 

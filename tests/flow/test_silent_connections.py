@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from shared.gunicorn_worker import RECEIVE_TIMEOUT_SECONDS
+from shared.gunicorn_worker import PATIENCE_SECONDS
 from tests.stack import Stack
 
 MORE_THAN_THREADS = 9  # of two workers with four threads each
@@ -26,7 +26,7 @@ def test_connections_that_fall_silent_in_a_request_are_given_up(stack: Stack, st
             silent = socket.create_connection(("127.0.0.1", address.port or 0), timeout=5)
             held.enter_context(silent).sendall(start)
 
-        answer = requests.get(f"{stack.auth_url}/livez", timeout=8 * RECEIVE_TIMEOUT_SECONDS)
+        answer = requests.get(f"{stack.auth_url}/livez", timeout=8 * PATIENCE_SECONDS)
 
     assert answer.status_code == 200
     assert "Traceback" not in stack.logs()

@@ -5,21 +5,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 import pytest
 
+from shared.gunicorn_worker import PATIENCE_SECONDS
 from tests.stack.local_stack import free_ports
 
 SECONDS = 20
-APPLICATION = "wsgiref.simple_server:demo_app"
+APPLICATION = "tests.unit.shared.wsgi_application:application"
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+PUT = b"PUT / HTTP/1.1\r\nHost: localhost\r\n"
+MORE_THAN_WAIT = 9
 
 
 @dataclass
 class Server:
-    """gunicorn with our worker and one thread."""
+    """gunicorn with one worker of ours that does without threads."""
 
     port: int
     process: subprocess.Popen[bytes]
@@ -42,7 +46,7 @@ class Server:
 @pytest.fixture
 def server() -> Iterator[Server]:
     (port,) = free_ports(1)
-    options = ["--worker-class", "shared.gunicorn_worker.ImpatientThreadWorker", "--threads", "1"]
+    options = ["--worker-class", "shared.gunicorn_worker.WholeRequestWorker"]
     command = [sys.executable, "-m", "gunicorn", *options, "--bind", f"127.0.0.1:{port}"]
     process = subprocess.Popen([*command, APPLICATION], stderr=subprocess.DEVNULL)
     running = Server(port, process)
@@ -95,3 +99,99 @@ def test_a_worker_without_threads_ends_when_it_is_told_to(server: Server) -> Non
     server.process.send_signal(signal.SIGTERM)
 
     assert server.process.wait(SECONDS) == 0
+
+
+def received_until(connection: socket.socket, end: bytes) -> bytes:
+    received = b""
+    while end not in received:
+        piece = connection.recv(65536)
+        assert piece, received
+        received += piece
+    return received
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [PUT + b"Content-Length: 5\r\n\r\nwhole"],
+        [PUT + b"Content-Length: 5\r\n\r\n", b"whole"],
+        [PUT[:20], PUT[20:] + b"content-length: 5\r\n\r\nwh", b"ole"],
+        [PUT + b"Transfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n0\r\n\r\n"],
+        [PUT + b"Transfer-Encoding: chunked\r\n\r\n2\r\nwh\r\n", b"3\r\nole\r\n0\r\n\r\n"],
+    ],
+    ids=["whole", "body-later", "three-pieces", "chunked", "chunks-later"],
+)
+def test_a_request_is_answered_in_whatever_pieces_it_comes_and_so_is_the_next_one(
+    server: Server, pieces: list[bytes]
+) -> None:
+    with server.connected() as connection:
+        for _ in range(2):
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(0.1)  # so that the pieces arrive one by one
+
+            assert received_until(connection, b"PUT whole").startswith(b"HTTP/1.1 200 OK")
+
+
+def test_whoever_is_slow_to_send_holds_up_nobody(server: Server) -> None:
+    with ExitStack() as held:
+        for _ in range(MORE_THAN_WAIT):
+            held.enter_context(server.connected()).sendall(PUT + b"Content-Length: 5\r\n\r\nwh")
+        began = time.monotonic()
+
+        assert all(server.answers() for _ in range(20))
+        assert time.monotonic() - began < 4  # a worker that waited for one would take five
+
+
+def test_a_body_that_the_application_did_not_read_is_no_request(server: Server) -> None:
+    with server.connected() as connection:
+        head = f"POST /unread HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(REQUEST)}\r\n\r\n"
+        connection.sendall(head.encode() + REQUEST)
+        received_until(connection, b"POST")
+        connection.sendall(PUT + b"Content-Length: 5\r\n\r\nwhole")
+
+        assert received_until(connection, b"PUT whole").count(b"HTTP/1.1") == 1
+
+
+def test_an_answer_to_head_has_no_body(server: Server) -> None:
+    with closing(server.client()) as client:
+        for _ in range(2):
+            client.request("HEAD", "/")
+            answer = client.getresponse()
+
+            assert (answer.status, answer.read()) == (200, b"")
+
+
+def test_an_answer_may_come_in_pieces_of_unknown_number(server: Server) -> None:
+    with closing(server.client()) as client:
+        client.request("GET", "/pieces")
+
+        assert client.getresponse().read() == b"one two three"
+
+
+def test_an_answer_says_who_answered_when_and_whether_the_connection_stays(server: Server) -> None:
+    with closing(server.client()) as client:
+        client.request("GET", "/")
+        stays = client.getresponse()
+        stays.read()
+        client.request("GET", "/", headers={"Connection": "close"})
+        ends = client.getresponse()
+
+    assert stays.headers["Server"] == "gunicorn"
+    assert abs(parsedate_to_datetime(stays.headers["Date"]).timestamp() - time.time()) < SECONDS
+    assert (stays.headers["Connection"], ends.headers["Connection"]) == ("keep-alive", "close")
+
+
+def test_whoever_takes_no_answers_is_given_up(server: Server) -> None:
+    with server.connected() as connection:
+        connection.sendall(b"GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n" * 10)
+        time.sleep(PATIENCE_SECONDS + 1)
+
+        assert server.answers()
+
+
+def test_what_is_no_http_is_refused(server: Server) -> None:
+    with server.connected() as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")

@@ -26,7 +26,7 @@ def request_with(stream: io.BytesIO, length: int | None) -> Request:
 class BrokenChunks(io.BytesIO):
     """A body of which gunicorn cannot read the chunks."""
 
-    def readinto(self, _buffer: object) -> int:
+    def read(self, _size: int | None = -1) -> bytes:
         raise InvalidChunkSize(b"zz")
 
 

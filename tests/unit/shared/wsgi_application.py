@@ -1,0 +1,18 @@
+"""What the worker serves in its tests: it tells what it was asked."""
+
+from collections.abc import Iterable
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+LONG = b"x" * 1_000_000
+
+
+def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer with the method and the body; by the path, in pieces, or at length."""
+    method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+    if path == "/pieces":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"one ", b"two ", b"three"]
+    body = b"" if path == "/unread" else environ["wsgi.input"].read()
+    answer = LONG if path == "/long" else f"{method} ".encode() + body
+    start_response("200 OK", [("Content-Length", str(len(answer)))])
+    return [answer]
