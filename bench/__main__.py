@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 from bench.comparison import OURS, compare
-from bench.launch import CannotRunError
+from bench.launch import CannotRunError, Peer
 from bench.machine import Cores, TooFewCoresError
 from bench.peers import all_peers, quick_peers
 from bench.plan import FULL, QUICK, Plan
 from bench.process import ServerError
 from bench.programs import CACHE
-from bench.report import write_report
+from bench.report import RESULTS, write_report
 from bench.rows.index import ROWS
 from bench.verification import BadAnswerError
 from bench.wrk import LoadError, require_wrk
@@ -36,15 +36,20 @@ def main() -> None:
 def _run(chosen: argparse.Namespace, cores: Cores) -> None:
     plan = _plan(chosen)
     folder = chosen.out or (CACHE / "quick" if chosen.quick else WHOLE_REPORT)
-    if chosen.row:
-        print(ROWS[chosen.row](plan, cores, folder))
-        return
-    peers = [
+    section = (
+        ROWS[chosen.row](plan, cores, folder)
+        if chosen.row
+        else write_report(compare(_peers(chosen), plan, cores), plan, cores, folder)
+    )
+    print(f"{section}\n\nThis section was written to {folder / RESULTS}.")
+
+
+def _peers(chosen: argparse.Namespace) -> list[Peer]:
+    return [
         peer
         for peer in (quick_peers() if chosen.quick else all_peers())
         if peer.name == OURS or chosen.only in peer.name.lower()
     ]
-    print(write_report(compare(peers, plan, cores), plan, cores, folder))
 
 
 def _plan(chosen: argparse.Namespace) -> Plan:

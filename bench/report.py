@@ -22,6 +22,7 @@ Written by `make bench`; [README.md](README.md) says how it is measured and what
 is the median of the rounds, with the lowest and the highest. Differences under 10 % are noise on
 most machines.
 """
+RESULTS = "RESULTS.md"
 ALGORITHMS = ("RS256", "ES256")
 CEILING = "hello"
 
@@ -59,7 +60,7 @@ def put_section(
     day = time.strftime("%Y-%m-%d", time.gmtime())
     section = "\n".join([*lines, "", f"{day}, {description(cores)}.", "", *noise_lines(noises)])
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "RESULTS.md"
+    file = folder / RESULTS
     before = file.read_text() if file.exists() else HEAD
     file.write_text(with_section(before, name, section))
     return section
