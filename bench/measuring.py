@@ -38,13 +38,12 @@ def measured(
     Every answer is judged when the measurement is over.
     """
     answers, ask = folder / "answers", _made_ready(ask, seconds)
-    calibration = calibration_ms(cores.server)
-    before = _Times.now(server, cores)
+    watch = Watch(server, cores)
     result = load(launch.port, ask, seconds, cores.load, answers)
-    spent = _Times.now(server, cores) - before
+    cpu, noise = watch.ended(result.seconds, result.cpu_seconds)
     judge(launch, ask, answers)
     answers.unlink()
-    return result, spent.cpu / result.requests * 1e6, spent.noise(result, calibration)
+    return result, cpu / result.requests * 1e6, noise
 
 
 def _made_ready(ask: Ask, seconds: float) -> Ask:
@@ -53,6 +52,23 @@ def _made_ready(ask: Ask, seconds: float) -> Ask:
         return ask
     made = ask.varied(seconds)
     return replace(ask, varied=lambda _: made)
+
+
+class Watch:
+    """Watches, from now on, what a server takes of its core, and what others do meanwhile."""
+
+    def __init__(self, server: Server, cores: Cores) -> None:
+        self._server, self._cores = server, cores
+        self._calibration = calibration_ms(cores.server)
+        self._before = _Times.now(server, cores)
+
+    def ended(self, seconds: float, load_cpu_seconds: float) -> tuple[float, Noise]:
+        """Return the server's CPU seconds and the noise, after a measurement of so long.
+
+        ``load_cpu_seconds`` is what the load took of its own core.
+        """
+        spent = _Times.now(self._server, self._cores) - self._before
+        return spent.cpu, spent.noise(seconds, load_cpu_seconds, self._calibration)
 
 
 @dataclass(frozen=True)
@@ -74,15 +90,15 @@ class _Times:
             self.of_load - before.of_load,
         )
 
-    def noise(self, result: LoadResult, calibration: float) -> Noise:
-        """Return what else went on while ``result`` was measured."""
+    def noise(self, seconds: float, load_cpu_seconds: float, calibration: float) -> Noise:
+        """Return what else went on in the ``seconds`` of the measurement."""
         others = max(0.0, self.of_server.busy - self.cpu)
         stolen = (self.of_server.stolen + self.of_load.stolen) / 2
         return Noise(
             calibration,
-            100 * others / result.seconds,
-            100 * stolen / result.seconds,
-            100 * result.cpu_seconds / result.seconds,
+            100 * others / seconds,
+            100 * stolen / seconds,
+            100 * load_cpu_seconds / seconds,
             load_average(),
         )
 
