@@ -59,6 +59,7 @@ def _plan(chosen: argparse.Namespace) -> Plan:
         chosen.seconds or plan.seconds,
         chosen.warm_up or plan.warm_up_seconds,
         60 * chosen.minutes if chosen.minutes else plan.soak_seconds,
+        chosen.transactions or plan.transactions,
     )
 
 
@@ -69,6 +70,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="how long each measurement takes")
     parser.add_argument("--warm-up", type=float, help="how long before it; six times for Java")
     parser.add_argument("--minutes", type=float, help="how long the soak takes")
+    parser.add_argument("--transactions", type=int, help="how many are reconciled")
     parser.add_argument("--row", choices=sorted(ROWS), help="one further row, and nothing else")
     parser.add_argument("--only", default="", type=str.lower, help="ours, and peers of this name")
     parser.add_argument("--out", type=Path, help="the folder for RESULTS.md and the plots")

@@ -16,6 +16,8 @@ class Plan:
     seconds: float
     warm_up_seconds: float
     soak_seconds: float = 600
+    transactions: int = 1_000_000
+    """How many of them the row `reconciliation` reads."""
 
     def warm_up(self, peer: Peer) -> float:
         """Return for how long ``peer`` is warmed up."""

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".local" / "bench"
 PEERS = Path(__file__).parent / "peers"
 PREFERRED_PYTHON = "3.13"
-LOCKS = ("auth-server", "resource-server")
+LOCKS = ("auth-server", "resource-server", "client-service")
 INSTALL_SECONDS = 900
 OLDEST_JAVA = 21
 

@@ -5,7 +5,16 @@ from pathlib import Path
 
 from bench.machine import Cores
 from bench.plan import Plan
-from bench.rows import api, authentication, clients, databases, half, soak, workers
+from bench.rows import (
+    api,
+    authentication,
+    clients,
+    databases,
+    half,
+    reconciliation,
+    soak,
+    workers,
+)
 
 Row = Callable[[Plan, Cores, Path], str]
 """Measures, writes its section into a folder, and returns it."""
@@ -18,4 +27,5 @@ ROWS: Mapping[str, Row] = {
     "databases": databases.measure,
     "authentication": authentication.measure,
     "soak": soak.measure,
+    "reconciliation": reconciliation.measure,
 }

@@ -1,0 +1,49 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.measuring import Noise
+from bench.reconciliation import memory_mib
+from bench.rows import reconciliation
+from bench.rows.index import ROWS
+from bench.rows.reconciliation import Run
+
+README = Path(__file__).parents[3] / "bench" / "README.md"
+STATUS = "Name:\tpython\nVmHWM:\t  143360 kB\nVmRSS:\t  102400 kB\n"
+RUN = Run(
+    "from the beginning",
+    1_000_000,
+    seconds=60,
+    cpu_seconds=30,
+    bank_cpu_seconds=25,
+    peak_mib_over_idle=3.25,
+    stages={"save": [10, 4], "ask for pages": [40, 12]},
+    noise=Noise(20, 1, 0, 50, 1),
+)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_each_row_stands_in_the_readme_with_its_command(row: str) -> None:
+    assert README.read_text().count(f"| `make bench ROW={row}` |") == 1
+
+
+def test_the_stage_that_limits_a_run_is_the_one_that_takes_longest() -> None:
+    assert reconciliation.limit(RUN) == (
+        "What limits the pass is the stage `ask for pages`: 40.0 s of its 60.0 s, of which the "
+        "client computes 12.0 s. The bank computes 25.0 s in all."
+    )
+
+
+def test_the_section_on_the_reconciliation_has_each_run_and_the_stages_of_the_first() -> None:
+    audit = replace(RUN, name="full audit", stages={"check": [1, 1]})
+
+    section = reconciliation.lines(idle=95.4, runs=[RUN, audit])
+
+    assert "| from the beginning | 1,000,000 | 60.0 | 30.0 | 25.0 | 3.2 |" in section
+    assert "| full audit | 1,000,000 | 60.0 | 30.0 | 25.0 | 3.2 |" in section
+    assert section[-2:] == ["| save | 10.0 | 4.0 |", "| ask for pages | 40.0 | 12.0 |"]
+
+
+def test_the_memory_of_a_process_is_what_it_has_and_the_most_that_it_had() -> None:
+    assert memory_mib(STATUS) == (100, 140)
