@@ -8,6 +8,7 @@ from bench.plan import Plan
 from bench.rows import (
     api,
     authentication,
+    client,
     clients,
     databases,
     half,
@@ -28,4 +29,5 @@ ROWS: Mapping[str, Row] = {
     "authentication": authentication.measure,
     "soak": soak.measure,
     "reconciliation": reconciliation.measure,
+    "client": client.measure,
 }

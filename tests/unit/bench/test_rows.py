@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.client_calls import CALLS_A_BLOCK, PLAIN, above, one_round
 from bench.measuring import Noise
 from bench.reconciliation import memory_mib
-from bench.rows import reconciliation
+from bench.rows import client, reconciliation
 from bench.rows.index import ROWS
 from bench.rows.reconciliation import Run
 
@@ -47,3 +48,25 @@ def test_the_section_on_the_reconciliation_has_each_run_and_the_stages_of_the_fi
 
 def test_the_memory_of_a_process_is_what_it_has_and_the_most_that_it_had() -> None:
     assert memory_mib(STATUS) == (100, 140)
+
+
+def test_a_call_costs_above_a_plain_one_what_the_blocks_of_one_turn_differ_by() -> None:
+    assert above([11, 42, 33], [10, 40, 30]) == 2
+
+
+def test_each_round_has_all_calls_equally_often() -> None:
+    called: list[str] = []
+    calls = {name: lambda name=name: called.append(name) for name in (PLAIN, "ours")}
+
+    costs = one_round(calls, seconds=0.01)
+
+    assert costs.keys() == calls.keys()
+    assert called.count(PLAIN) == called.count("ours") >= CALLS_A_BLOCK
+
+
+def test_the_section_on_the_client_has_a_line_for_each_call_over_all_rounds() -> None:
+    rounds = [{PLAIN: [500, 0], "ours": [520, 20]}, {PLAIN: [510, 0], "ours": [550, 40]}]
+
+    section = client.lines(rounds)
+
+    assert section[-1] == "| ours | 535 (520–550) | 30 (20–40) |"  # noqa: RUF001 - stands there
