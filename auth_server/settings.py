@@ -95,7 +95,9 @@ class AuthServerSettings(VaultSettings, MetricsSettings):
     encrypts, each of them decrypts. A secret: read from its file in the secrets folder alone."""
 
     access_token_algorithm: SigningAlgorithm = "RS256"  # noqa: S105 - no password either
-    """What access tokens are signed with."""
+    """What access tokens are signed with. `RS256` is the one that every resource server has to know
+    (RFC 9068 §2.1) and the cheaper to verify, which is done more often; `ES256` signs in a tenth of
+    the time, so that this server issues nearly twice as many tokens."""
 
     access_token_lifetime_seconds: int = Field(default=300, ge=1, le=LONGEST_LIFETIME_SECONDS)
     """How long an access token is valid: an hour at most (RFC 6750 §5.3)."""
