@@ -42,7 +42,8 @@ from shared.metrics import EXTENSION, Metrics
 from shared.openapi import openapi_blueprint
 from shared.service_app import service_app
 from shared.settings import read_settings
-from shared.tracing import TracingAdapter, span, tracer_provider
+from shared.tracing import span, tracer_provider
+from shared.tracing_adapter import TracingAdapter
 from shared.vault import VaultError, open_vault
 
 SERVICE = "client_service"

@@ -15,7 +15,7 @@ from client_service.retries import Repeating, Retries
 from client_service.token_messages import read_bounded
 from client_service.token_source import TokenSource
 from shared.arrows import Arrow, passed
-from shared.tracing import TracingAdapter
+from shared.tracing_adapter import TracingAdapter
 
 TIMEOUT_SECONDS = (3.05, 10)  # to connect, and for each read
 

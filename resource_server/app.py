@@ -30,7 +30,8 @@ from shared.database import Database, migrate_command
 from shared.openapi import openapi_blueprint
 from shared.service_app import service_app
 from shared.settings import read_settings
-from shared.tracing import TracingAdapter, tracer_provider
+from shared.tracing import tracer_provider
+from shared.tracing_adapter import TracingAdapter
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 OPENAPI = Path(__file__).parent / "openapi.yaml"

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from alembic import command, context
-from alembic.config import Config
 from pydantic import SecretStr
 from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -120,6 +118,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def migrate(database: Database, migrations: Path) -> None:
     """Bring the schema of ``database`` to the newest of the Alembic scripts in ``migrations``."""
+    # Here, as only a migration needs Alembic, and it takes a tenth of a service's start.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(migrations))
     config.attributes["database"] = database
@@ -132,6 +134,8 @@ def run_migrations(metadata: MetaData) -> None:
     One transaction holds the whole upgrade; on SQLite it holds the write lock too, so two
     processes that migrate at once take turns.
     """
+    from alembic import context
+
     database: Database = context.config.attributes["database"]
     with database.engine.execution_options(**{WRITES: True}).begin() as connection:
         context.configure(connection, target_metadata=metadata, render_as_batch=True)

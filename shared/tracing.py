@@ -14,7 +14,6 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 from opentelemetry import context, trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -28,8 +27,6 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from requests import PreparedRequest
-from requests.adapters import HTTPAdapter
 
 from shared.health import HEALTH_PATHS
 from shared.identifiers import TRACES_PATH
@@ -52,7 +49,7 @@ def tracer_provider(service: str, *processors: SpanProcessor) -> TracerProvider:
     whether they are exported. Call after gunicorn's fork: an exporter has a thread.
     """
     provider = TracerProvider(resource=_resource(service))
-    told = [*processors, *([BatchSpanProcessor(OTLPSpanExporter())] if _exports() else [])]
+    told = [*processors, *([_exporter()] if _exports() else [])]
     chosen = provider.sampler if os.environ.get("OTEL_TRACES_SAMPLER") else ALWAYS_ON
     provider.sampler = RecordedAnyway(chosen) if told else ALWAYS_OFF
     for processor in told:
@@ -82,6 +79,13 @@ def _resource(service: str) -> Resource:
     """Return what the environment says of this process; without a name there, ``service``."""
     told = OTELResourceDetector().detect().attributes
     return Resource.create({SERVICE_NAME: told.get(SERVICE_NAME) or service})
+
+
+def _exporter() -> SpanProcessor:
+    # Here, as its package and Google's protobuf are needed where spans leave, and nowhere else.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return BatchSpanProcessor(OTLPSpanExporter())
 
 
 def _exports() -> bool:
@@ -156,11 +160,3 @@ def span(provider: TracerProvider, name: str) -> Iterator[Span]:
 def current_trace_id() -> str:
     """Return the id of the current trace: 32 hexadecimal digits, all zero where there is none."""
     return trace.format_trace_id(trace.get_current_span().get_span_context().trace_id)
-
-
-class TracingAdapter(HTTPAdapter):
-    """Mounted on a `requests` session, it sends the `traceparent` of the current span along."""
-
-    def add_headers(self, request: PreparedRequest, **_kwargs: object) -> None:
-        """Add `traceparent` to ``request``, where a span is open."""
-        _propagator.inject(request.headers)

@@ -8,13 +8,8 @@ from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from shared.arrows import Arrow, passed
-from shared.tracing import (
-    TracingAdapter,
-    current_trace_id,
-    span,
-    trace_requests,
-    tracer_provider,
-)
+from shared.tracing import current_trace_id, span, trace_requests, tracer_provider
+from shared.tracing_adapter import TracingAdapter
 from tests.stack.loopback import LoopbackServer, Reply
 
 CALLERS_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
