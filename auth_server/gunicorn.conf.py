@@ -4,6 +4,7 @@ gunicorn takes its settings from the names of this module, so the shared ones ar
 """
 # ruff: noqa: N999 - the name is the one that gunicorn looks for
 
+import auth_server.app  # noqa: F401 - before the fork: the workers share what it loads
 from auth_server.settings import AuthServerSettings
 from auth_server.signing_keys import refuse_wrong_key_encryption
 from shared.service_app import gunicorn_settings

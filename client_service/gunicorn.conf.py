@@ -3,6 +3,7 @@
 
 import math
 
+import client_service.app  # noqa: F401 - before the fork: the workers share what it loads
 from client_service.settings import ClientServiceSettings
 from shared.service_app import gunicorn_settings
 from shared.settings import read_settings

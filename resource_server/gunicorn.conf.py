@@ -1,6 +1,7 @@
 """gunicorn's settings; computed, so that they come from where all settings of the bank do."""
 # ruff: noqa: N999 - the name is the one that gunicorn looks for
 
+import resource_server.app  # noqa: F401 - before the fork: the workers share what it loads
 from resource_server.settings import ResourceServerSettings
 from shared.service_app import gunicorn_settings
 from shared.settings import read_settings

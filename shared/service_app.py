@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import MapAdapter
 
-from shared.gunicorn_worker import keep_what_is_loaded
+from shared.gunicorn_worker import keep_what_is_loaded, share_what_is_loaded
 from shared.health import HEALTH_PATHS, Check, health_blueprint
 from shared.metrics_listener import gunicorn_hooks
 from shared.service_logging import ACCESS_LOG_FORMAT, logging_configuration
@@ -152,6 +152,7 @@ def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]
     return {
         **metrics,
         "on_starting": on_starting,
+        "when_ready": share_what_is_loaded,
         "bind": settings.bind,
         "post_worker_init": post_worker_init,
         "workers": settings.workers,
