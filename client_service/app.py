@@ -32,7 +32,6 @@ from client_service.task import StoppedError, pause_unless_stopped
 from client_service.token_messages import Authentication, client_secret_basic, client_secret_post
 from client_service.token_renewal import DaemonTimer
 from client_service.token_source import TokenSource
-from client_service.trace_receiver import trace_receiver
 from client_service.vault_credentials import VAULT_PRIVATE_JWK, VaultCredentials
 from client_service.worker import Worker
 from shared.database import Database, migrate_command
@@ -124,6 +123,9 @@ def create_app(settings: ClientServiceSettings | None = None) -> Flask:
     )
     app.register_blueprint(openapi_blueprint(OPENAPI))
     if settings.receive_traces:
+        # Here, as it needs Google's protobuf, and by default nobody sends us spans.
+        from client_service.trace_receiver import trace_receiver
+
         app.register_blueprint(trace_receiver(database, SERVICE))
     history = History(database, settings.history_days)
 
