@@ -38,6 +38,7 @@ class OurServer:
         return {
             STATE_DIR_VARIABLE: str(self.folder),
             "FLASK_SKIP_DOTENV": "1",
+            "PYTHONDONTWRITEBYTECODE": "",  # compiled once, as in the images
             "AUTH_SERVER_BIND": f"127.0.0.1:{self.port}",
             "AUTH_SERVER_DATABASE_URL": f"sqlite:///{self.folder / 'auth_server.db'}",
             "AUTH_SERVER_ISSUER": self.issuer,
