@@ -109,8 +109,9 @@ class AnswerInOnePiece(wsgi.Response):
         """Make the head, and keep it until there is a body, or none comes."""
         if self.headers_sent:
             return
+        major, minor = self.req.version
         lines = [
-            f"HTTP/1.1 {self.status}",
+            f"HTTP/{major}.{minor} {self.status}",
             f"Server: {self.version}",
             f"Date: {_http_date(int(time.time()))}",
             f"Connection: {'close' if self.should_close() else 'keep-alive'}",
