@@ -1,14 +1,27 @@
 """The database of a service: SQLite by default, any other by its URL."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import click
 from pydantic import SecretStr
-from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event, make_url, text
+from sqlalchemy import (
+    URL,
+    ClauseElement,
+    Connection,
+    Engine,
+    Executable,
+    MetaData,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -29,14 +42,22 @@ IMPATIENT_SECONDS = 0.05
 WRITES = "sqlite_writes"
 PATIENCE = "sqlite_patience_seconds"
 
+Rows = Sequence[Sequence[Any]]
+
 
 class Database:
-    """Sessions on one database: `reading()` for a snapshot, `writing()` for a change."""
+    """Sessions on one database: `reading()` for a snapshot, `writing()` for a change.
+
+    Where one statement is all, `at_once()` does with a tenth of the work.
+    """
 
     def __init__(self, url: str, password: SecretStr | None = None) -> None:
         self.engine = _engine(with_password(url, password))
         self._writer = self.engine.execution_options(**{WRITES: True})
         self._impatient_writer = self._writer.execution_options(**{PATIENCE: IMPATIENT_SECONDS})
+        self._autocommit: Engine | None = None
+        if self.engine.dialect.name != "sqlite":
+            self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -64,6 +85,24 @@ class Database:
             if self.engine.dialect.name == "postgresql":
                 session.execute(text(f"SET LOCAL lock_timeout = {int(IMPATIENT_SECONDS * 1000)}"))
             yield session
+
+    def at_once(self, statement: Executable, parameters: Mapping[str, Any]) -> Rows:
+        """Execute ``statement`` as a transaction of its own, and return its rows, if it has any.
+
+        What it changes is committed, and as durable as any commit, when this returns. On SQLite
+        the columns are as the driver gives them: a boolean is 0 or 1. There the statement goes
+        past SQLAlchemy, whose part in it would be 40 µs or more, a tenth of a token; one that
+        fails goes to SQLAlchemy as well, which waits for locks and raises its own errors.
+        """
+        if self._autocommit is not None:
+            return _rows(self._autocommit, statement, parameters)
+        try:
+            with closing(self.engine.raw_connection()) as connection:
+                cursor = connection.cursor()
+                cursor.execute(_for_sqlite(statement), parameters)
+                return cursor.fetchall()
+        except sqlite3.Error:
+            return _rows(self.engine, statement, parameters)
 
     def check(self) -> None:
         """Ask the database for its schema's version; raise NotReadyError where it has none."""
@@ -108,12 +147,32 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
+    _be_patient(connection, options.get(PATIENCE, BUSY_TIMEOUT_SECONDS))
     writes = options.get(WRITES, False)
-    patience = options.get(PATIENCE, BUSY_TIMEOUT_SECONDS)  # the connection served another before
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    driver.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
+
+
+def _be_patient(connection: Connection, seconds: float) -> None:
+    """Let SQLite wait so long for a lock; the connection may have served another before."""
+    if connection.info.get(PATIENCE, BUSY_TIMEOUT_SECONDS) != seconds:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+        connection.info[PATIENCE] = seconds
+
+
+def _rows(engine: Engine, statement: Executable, parameters: Mapping[str, Any]) -> Rows:
+    with engine.begin() as connection:
+        result = connection.execute(statement, parameters)
+        return result.all() if result.returns_rows else ()
+
+
+@lru_cache
+def _for_sqlite(statement: Executable) -> str:
+    """Return the text of ``statement``, with its parameters by name."""
+    assert isinstance(statement, ClauseElement)
+    compiled = statement.compile(dialect=SQLiteDialect(paramstyle="named"))
+    return str(compiled)
 
 
 def migrate(database: Database, migrations: Path) -> None:

@@ -1,6 +1,8 @@
 """What a token request reads of a client, all in one query."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import and_, bindparam, or_, select
 
@@ -89,38 +91,55 @@ _CLIENT = (
     .where(Client.client_id == bindparam("client_id"))
     .order_by(ResourceScope.resource, ResourceScope.position)
 )
+_OF_CLIENT = 9
+"""So many columns are of the client itself, and the same in all its rows."""
 
 
 def find_client(database: Database, client_id: str, now: float) -> RegisteredClient | None:
     """Return the client with the secrets live at ``now`` and its scopes, all in one read."""
     if not is_identifier(client_id):
         return None
-    with database.reading() as session:
-        rows = session.execute(_CLIENT, {"client_id": client_id, "now": int(now)}).all()
+    rows = database.at_once(_CLIENT, {"client_id": client_id, "now": int(now)})
     if not rows:
         return None
-    live = {
-        LiveSecret(row.secret_hash, row.expires_at, row.secret_id, row.last_used_at): None
-        for row in rows
-        if row.secret_hash
-    }
+    live: dict[LiveSecret, None] = {}
     scopes: dict[str, dict[str, None]] = {}
     for row in rows:
-        if row.scope is not None:
-            scopes.setdefault(row.resource, {})[row.scope] = None
-    first = rows[0]
+        secret_hash, expires_at, secret_id, last_used_at, resource, scope = row[_OF_CLIENT:]
+        if secret_hash is not None:
+            live[LiveSecret(secret_hash, expires_at, secret_id, last_used_at)] = None
+        if scope is not None:
+            scopes.setdefault(resource, {})[scope] = None
+    return _client(rows[0][:_OF_CLIENT], tuple(live), scopes)
+
+
+def _client(
+    columns: Sequence[Any], secrets: tuple[LiveSecret, ...], scopes: Mapping[str, Iterable[str]]
+) -> RegisteredClient:
+    """Return the client with the first columns of the query."""
+    (
+        client_id,
+        authentication_method,
+        may_have_id_token,
+        disabled_at,
+        default_resource,
+        jwks,
+        jwks_uri,
+        access_token_lifetime_seconds,
+        introspects,
+    ) = columns
     return RegisteredClient(
-        client_id=first.client_id,
-        authentication_method=first.authentication_method,
-        is_disabled=first.disabled_at is not None,
+        client_id=client_id,
+        authentication_method=authentication_method,
+        is_disabled=disabled_at is not None,
         rights=ClientRights(
             scopes={resource: tuple(names) for resource, names in scopes.items()},
-            default_resource=first.default_resource,
-            may_have_id_token=first.may_have_id_token,
+            default_resource=default_resource,
+            may_have_id_token=bool(may_have_id_token),
         ),
-        secrets=tuple(live),
-        jwks=first.jwks,
-        jwks_uri=first.jwks_uri,
-        access_token_lifetime_seconds=first.access_token_lifetime_seconds,
-        introspects=first.introspects,
+        secrets=secrets,
+        jwks=jwks,
+        jwks_uri=jwks_uri,
+        access_token_lifetime_seconds=access_token_lifetime_seconds,
+        introspects=introspects,
     )

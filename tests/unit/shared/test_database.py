@@ -1,7 +1,9 @@
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from shared.database import Database, migrate, migrate_command, with_password
+from shared.database import IMPATIENT_SECONDS, Database, migrate, migrate_command, with_password
 from shared.health import NotReadyError
 
 ENV = """
@@ -176,3 +178,47 @@ def test_what_the_url_of_a_postgresql_says_of_patience_comes_before_ours() -> No
     query = database.engine.url.query
 
     assert (query["connect_timeout"], query["tcp_user_timeout"]) == ("7", "10000")
+
+
+_ADD = text("UPDATE counter SET value = value + :more")
+_VALUE = text("SELECT value FROM counter")
+
+
+def test_one_statement_is_committed_at_once(database: Database, migrations: Path) -> None:
+    migrate(database, migrations)
+    rows = database.at_once(_ADD, {"more": 2})
+    other = Database(str(database.engine.url))
+    assert (list(rows), list(other.at_once(_VALUE, {}))) == ([], [(2,)])
+    other.engine.dispose()
+
+
+def test_what_is_done_at_once_leaves_no_transaction_behind(
+    database: Database, migrations: Path
+) -> None:
+    migrate(database, migrations)
+    database.at_once(_VALUE, {})
+    database.at_once(_ADD, {"more": 1})
+    with database.engine.connect() as connection:
+        driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    assert driver.in_transaction is False
+
+
+def test_one_statement_that_fails_is_an_error_of_sqlalchemys(database: Database) -> None:
+    with pytest.raises(OperationalError, match="no such table"):
+        database.at_once(_VALUE, {})
+
+
+def test_one_statement_waits_for_a_lock_though_its_connection_served_an_impatient_one(
+    database: Database, migrations: Path
+) -> None:
+    migrate(database, migrations)
+    with database.writing_if_free() as session:
+        session.execute(_VALUE)
+    with ThreadPoolExecutor() as pool:
+        with database.writing() as session:
+            session.execute(_ADD, {"more": 1})
+            added = pool.submit(database.at_once, _ADD, {"more": 1})
+            time.sleep(10 * IMPATIENT_SECONDS)
+        added.result()
+    assert value_in(database) == 2
