@@ -1,11 +1,19 @@
-"""When each secret was last used: noted once a minute at most, and never at a token's expense."""
+"""When each secret was last used: noted once a minute at most, and never at a token's expense.
 
+A process collects the uses of a second and writes them in one statement: of a million clients, each
+request may be another's, and a commit for each would cost more than its token. A process that is
+killed takes the uses of its last second with it.
+"""
+
+import atexit
 import logging
 import time
+import weakref
 from collections.abc import Callable
-from threading import Lock
+from itertools import islice
+from threading import Lock, Timer
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import bindparam, not_, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server.models import ClientSecret
@@ -14,9 +22,26 @@ from auth_server.registry.registered_client import LiveSecret
 from shared.database import Database
 
 NOTED_EVERY_SECONDS = 60
+WRITTEN_EVERY_SECONDS = 1
 RETRY_SECONDS = 5
+MOST_AT_ONCE = 1000
+"""So many uses are one statement: SQLite lets nobody else write meanwhile, some 20 ms."""
+MOST_UNWRITTEN = 50_000
 
 log = logging.getLogger(__name__)
+
+_LAST = ClientSecret.last_used_at
+_IS_ONE_OF_THEM = ClientSecret.secret_id.in_(bindparam("secret_ids", expanding=True))
+_WITHIN_A_MINUTE = _LAST.between(bindparam("then"), bindparam("now"))
+_IS_DUE = or_(_LAST.is_(None), not_(_WITHIN_A_MINUTE))
+# What another transaction changes at this moment is passed over; it is noted at its next use.
+_DUE = select(ClientSecret.secret_id).where(_IS_ONE_OF_THEM, _IS_DUE)
+_NOTE = (
+    update(ClientSecret)
+    .where(ClientSecret.secret_id.in_(_DUE.with_for_update(skip_locked=True)))
+    .values(last_used_at=bindparam("now"))
+)
+_NOTED = select(ClientSecret.secret_id, _LAST).where(_IS_ONE_OF_THEM)
 
 
 class LastUse:
@@ -29,44 +54,99 @@ class LastUse:
         self._database = database
         self._now = now
         self._due_at: Bounded[str, float] = Bounded()
-        self._claiming = Lock()
+        self._unwritten: dict[str, None] = {}
+        self._next_writing_at = 0.0
+        self._is_timed = self._is_written_at_exit = False
+        self._claiming, self._writing = Lock(), Lock()
 
     def note(self, secret: LiveSecret) -> None:
-        """Note that ``secret`` is used now; a database that is busy or away is no error."""
+        """Note that ``secret`` is used now; a database that is busy or away is no error.
+
+        It is written at once where nothing was written a moment ago, else within a second.
+        """
         now = self._now()
-        if not self._is_mine_to_note(secret, now):
-            return
-        try:
-            noted_at = self._noted(secret.secret_id, int(now))
-        except SQLAlchemyError as error:
-            log.warning(
-                "the use of the secret %s is not noted: %s", secret.secret_id, type(error).__name__
-            )
-            self._due_at.put(secret.secret_id, now + RETRY_SECONDS)
-        else:
-            self._due_at.put(secret.secret_id, noted_at + NOTED_EVERY_SECONDS)
-
-    def _is_mine_to_note(self, secret: LiveSecret, now: float) -> bool:
-        """Tell whether it is time, and claim it: of many threads, one writes."""
         with self._claiming:
-            stored = (secret.last_used_at or 0) + NOTED_EVERY_SECONDS
-            wait = max(self._due_at.get(secret.secret_id) or 0, stored) - now
-            if 0 < wait <= NOTED_EVERY_SECONDS:  # more: the clock was put back
-                return False
-            self._due_at.put(secret.secret_id, now + NOTED_EVERY_SECONDS)
-            return True
+            if self._is_due(secret, now):
+                self._due_at.put(secret.secret_id, now + NOTED_EVERY_SECONDS)
+                self._unwritten[secret.secret_id] = None
+            if not self._unwritten:
+                return
+            wait = self._next_writing_at - now
+            if 0 < wait <= RETRY_SECONDS:  # more: the clock was put back
+                self._write_in(wait)
+                return
+            self._next_writing_at = now + WRITTEN_EVERY_SECONDS
+        self.write()
 
-    def _noted(self, secret_id: str, now: int) -> int:
-        """Return when the secret was last noted: now, or by another process a moment ago."""
-        last = ClientSecret.last_used_at
-        is_due = or_(last.is_(None), last <= now - NOTED_EVERY_SECONDS, last > now)
-        noting = (
-            update(ClientSecret)
-            .where(ClientSecret.secret_id == secret_id, is_due)
-            .values(last_used_at=now)
-            .execution_options(synchronize_session=False)
-        )
+    def write(self) -> None:
+        """Write the uses that are not written yet."""
+        with self._writing:
+            while batch := self._next_batch():
+                try:
+                    self._note(batch, int(self._now()))
+                except SQLAlchemyError as error:
+                    self._put_off(error)
+                    return
+                with self._claiming:
+                    self._next_writing_at = self._now() + WRITTEN_EVERY_SECONDS
+                    for secret_id in batch:
+                        del self._unwritten[secret_id]
+
+    def write_as_timed(self) -> None:
+        """Write, as the timer or the end of the process has it."""
+        with self._claiming:
+            self._is_timed = False
+        self.write()
+
+    def _next_batch(self) -> list[str]:
+        with self._claiming:
+            return list(islice(self._unwritten, MOST_AT_ONCE))
+
+    def _is_due(self, secret: LiveSecret, now: float) -> bool:
+        stored = (secret.last_used_at or 0) + NOTED_EVERY_SECONDS
+        wait = max(self._due_at.get(secret.secret_id) or 0, stored) - now
+        is_clock_put_back = wait > NOTED_EVERY_SECONDS
+        return wait <= 0 or is_clock_put_back
+
+    def _write_in(self, seconds: float) -> None:
+        """Let a timer write, as nobody may come to do it; the end of the process does as well.
+
+        Neither keeps this object alive. Called by the thread that holds ``_claiming``.
+        """
+        if self._is_timed:
+            return
+        self._is_timed = True
+        uses = weakref.ref(self)
+        if not self._is_written_at_exit:
+            self._is_written_at_exit = True
+            atexit.register(_write_if_alive, uses)
+        timer = Timer(seconds, _write_if_alive, (uses,))
+        timer.daemon = True
+        timer.start()
+
+    def _put_off(self, error: SQLAlchemyError) -> None:
+        with self._claiming:
+            count = len(self._unwritten)
+            log.warning("the use of %d secrets is not noted yet: %s", count, type(error).__name__)
+            for secret_id in list(islice(self._unwritten, max(0, count - MOST_UNWRITTEN))):
+                del self._unwritten[secret_id]
+            self._next_writing_at = self._now() + RETRY_SECONDS
+            self._write_in(RETRY_SECONDS)
+
+    def _note(self, secret_ids: list[str], now: int) -> None:
+        """Note the use of those that no other process noted within the last minute."""
+        times = {"now": now, "then": now - NOTED_EVERY_SECONDS + 1}
         with self._database.writing_if_free() as session:
-            if session.connection().execute(noting).rowcount:
-                return now
-            return session.scalar(select(last).where(ClientSecret.secret_id == secret_id)) or now
+            connection = session.connection()
+            noted = connection.execute(_NOTE, {"secret_ids": secret_ids, **times}).rowcount
+            if noted == len(secret_ids):
+                return
+            stored = connection.execute(_NOTED, {"secret_ids": secret_ids}).all()
+        for secret_id, last in stored:
+            self._due_at.put(secret_id, (last or 0) + NOTED_EVERY_SECONDS)
+
+
+def _write_if_alive(reference: "weakref.ref[LastUse]") -> None:
+    uses = reference()
+    if uses is not None:
+        uses.write_as_timed()

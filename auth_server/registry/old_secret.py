@@ -6,7 +6,7 @@ from collections.abc import Callable
 from auth_server.models import ClientSecret
 from auth_server.registry.client_secrets import is_live, locked_client
 from auth_server.registry.errors import RegistryError
-from auth_server.registry.last_use import NOTED_EVERY_SECONDS
+from auth_server.registry.last_use import NOTED_EVERY_SECONDS, RETRY_SECONDS
 from auth_server.registry.rotation import Delivered
 from auth_server.registry.third_secret import when
 from shared.database import Database
@@ -17,8 +17,9 @@ POLL_SECONDS = 5.0
 class OldSecret:
     """Waits until the new secret is in use and the old one is not, then ends the old one.
 
-    A client keeps a token for its lifetime before it asks again, and a use is noted once a
-    minute: so the old secret is out of use when it was not seen for both together.
+    A client keeps a token for its lifetime before it asks again, a use is noted once a minute,
+    and written a moment later, or five seconds where the database was busy: so the old secret is
+    out of use when it was not seen for all that together.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class OldSecret:
             if new.last_used_at is None:
                 return f"until the new secret {new.secret_id} is used"
             lifetime = client.access_token_lifetime_seconds or self._lifetime
-            quiet = lifetime + NOTED_EVERY_SECONDS
+            quiet = lifetime + NOTED_EVERY_SECONDS + RETRY_SECONDS
             quiet_at = max(old.last_used_at or 0, new.delivered_at or new.created_at) + quiet
             if now < quiet_at:
                 return (

@@ -121,7 +121,7 @@ def test_waiting_ends_the_old_secret_once_only_the_new_one_is_used(
     result = rotate_and_wait(server, pause)
     assert result.exit_code == 0, result.output
     assert "old_state                 revoked\n" in result.stdout
-    assert server.clock.time == START + 360
+    assert server.clock.time == START + 365
     assert "waiting until the new secret" in result.stderr
 
 

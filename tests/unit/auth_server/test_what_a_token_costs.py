@@ -251,7 +251,7 @@ def test_a_locked_database_delays_no_token_and_the_use_is_noted_later(
     assert (answer.status_code, too_soon) == (200, None)
     assert took < BUSY_TIMEOUT_SECONDS / 2
     assert last_use(server) == int(server.clock.time)
-    assert "is not noted: OperationalError" in caplog.text
+    assert "is not noted yet: OperationalError" in caplog.text
 
 
 def test_after_an_impatient_write_the_others_are_as_patient_as_before(server: Running) -> None:

@@ -1,4 +1,8 @@
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import update
@@ -6,8 +10,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server.models import ClientSecret
 from auth_server.registry import LiveSecret
+from auth_server.registry import last_use as module
 from auth_server.registry.last_use import LastUse
-from shared.database import BUSY_TIMEOUT_SECONDS
+from shared.database import BUSY_TIMEOUT_SECONDS, Database
 from tests.unit.auth_server.registry.rotating import CLIENT, START, Place, Rotating
 from tests.unit.auth_server.running import Clock
 
@@ -57,9 +62,107 @@ def test_a_database_that_is_gone_is_a_line_in_the_log(
     with pytest.raises(SQLAlchemyError):
         noted(rotating)
     rotating.registry.last_use.note(secret)
-    assert f"the use of the secret {secret.secret_id} is not noted" in caplog.text
+    assert "the use of 1 secrets is not noted yet: OperationalError" in caplog.text
 
 
 def test_a_secret_that_is_there_no_more_is_no_error(rotating: Rotating) -> None:
     rotating.registry.last_use.note(LiveSecret("0" * 64, None, "gone"))
     assert noted(rotating) is None
+
+
+@contextmanager
+def locked(database: Database) -> Iterator[None]:
+    with database.writing() as session:
+        session.execute(update(ClientSecret).values(created_at=0))
+        yield
+
+
+def all_noted(rotating: Rotating) -> set[int | None]:
+    return {secret.last_used_at for secret in rotating.secrets()}
+
+
+def wait_until(is_so: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return is_so()
+
+
+def two_secrets(rotating: Rotating) -> tuple[LiveSecret, LiveSecret]:
+    rotating.registry.secrets.add(CLIENT)
+    client = rotating.registry.find_client(CLIENT)
+    assert client is not None
+    first, second = client.secrets
+    return first, second
+
+
+def test_what_is_used_within_a_second_is_written_a_moment_later_though_nobody_else_comes(
+    any_place: Place,
+) -> None:
+    with any_place.opened() as rotating:
+        uses, secrets = LastUse(rotating.database, rotating.now), two_secrets(rotating)
+        for secret in secrets:
+            uses.note(secret)
+        at_first = all_noted(rotating)
+        assert wait_until(lambda: all_noted(rotating) == {START})
+        assert at_first == {START, None}
+
+
+def test_what_another_process_noted_is_left_and_the_rest_is_written(any_place: Place) -> None:
+    with any_place.opened() as rotating:
+        secrets = two_secrets(rotating)
+        LastUse(rotating.database, lambda: START - 30).note(secrets[0])
+        uses = LastUse(rotating.database, rotating.now)
+        for secret in secrets:
+            uses.note(secret)
+        uses.write()
+        assert all_noted(rotating) == {START - 30, START}
+
+
+def test_what_could_not_be_written_is_written_though_nobody_else_comes(
+    rotating: Rotating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.1)
+    uses, secret = LastUse(rotating.database, rotating.now), live(rotating)
+    with locked(rotating.database):
+        uses.note(secret)
+        assert noted(rotating) is None
+    assert wait_until(lambda: noted(rotating) == START)
+
+
+def test_of_what_cannot_be_written_only_so_much_is_kept(
+    rotating: Rotating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_UNWRITTEN", 1)
+    uses, secrets = LastUse(rotating.database, rotating.now), two_secrets(rotating)
+    with locked(rotating.database):
+        for secret in secrets:
+            uses.note(secret)
+        uses.write()
+    uses.write()
+    last = [secret.last_used_at for secret in rotating.secrets()]
+    assert sorted(last, key=str) == [START, None]
+
+
+def test_many_uses_are_written_some_at_a_time(
+    rotating: Rotating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_AT_ONCE", 1)
+    uses = LastUse(rotating.database, rotating.now)
+    for secret in two_secrets(rotating):
+        uses.note(secret)
+    uses.write()
+    assert all_noted(rotating) == {START}
+
+
+def test_a_process_that_ends_writes_what_it_has(rotating: Rotating) -> None:
+    two_secrets(rotating)
+    program = f"""
+from auth_server.registry import Registry
+from shared.database import Database
+registry = Registry(Database({rotating.place.url!r}), lambda: {START})
+for secret in registry.find_client({CLIENT!r}).secrets:
+    registry.last_use.note(secret)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert all_noted(rotating) == {START}
