@@ -4,7 +4,7 @@ from threading import Barrier
 
 import pytest
 from sqlalchemy import func, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from auth_server.app import MIGRATIONS
 from auth_server.client_authentication import used_assertions as module
@@ -66,6 +66,54 @@ def test_of_many_uses_at_once_one_is_the_first(database: Database, clock: Clock)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         uses = list(pool.map(use, processes))
     assert sorted(uses) == [False] * (AT_ONCE - 1) + [True]
+
+
+def test_what_threads_of_one_process_bring_at_once_is_each_new_once(
+    used: UsedAssertions, database: Database, clock: Clock
+) -> None:
+    start = Barrier(AT_ONCE)
+
+    def use(jti: str) -> bool:
+        start.wait()
+        return used.is_first_use("signer", jti, clock.time + 60)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        first = [sum(pool.map(use, jtis)) for jtis in ("aaaabbbb", "bbbbcdef", "ghijklmn")]
+    assert (first, rows(database)) == ([2, 4, 8], 14)
+
+
+def test_what_cannot_be_written_is_an_error_to_each_of_those_who_bring_it(
+    used: UsedAssertions, database: Database, clock: Clock
+) -> None:
+    start = Barrier(AT_ONCE)
+
+    def error(number: int) -> type[SQLAlchemyError] | None:
+        start.wait()
+        try:
+            used.is_first_use("signer", str(number), clock.time + 60)
+        except SQLAlchemyError as error:
+            return type(error)
+        return None
+
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE used_assertions RENAME TO gone")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        errors = list(pool.map(error, range(AT_ONCE)))
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE gone RENAME TO used_assertions")
+    assert None not in errors
+    assert used.is_first_use("signer", "0", clock.time + 60) is True
+
+
+def test_a_first_use_is_committed_when_it_is_told(
+    used: UsedAssertions, database: Database, clock: Clock
+) -> None:
+    used.is_first_use("signer", "a", clock.time + 60)
+    other = Database(database.engine.url.render_as_string(hide_password=False))
+    try:
+        assert UsedAssertions(other, clock).is_first_use("signer", "a", clock.time + 60) is False
+    finally:
+        other.engine.dispose()
 
 
 def test_what_ended_is_deleted_in_passing(
