@@ -61,9 +61,7 @@ def json_object(data: bytes) -> dict[str, Any]:
     ValueError, for too deep a nesting too.
     """
     try:
-        parsed = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_members_once, parse_constant=_no_constant
-        )
+        parsed = _JSON.decode(data.decode("utf-8"))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if not isinstance(parsed, dict):
@@ -80,3 +78,7 @@ def _members_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+# Made once: json.loads makes one each time it is given a hook.
+_JSON: Final = json.JSONDecoder(object_pairs_hook=_members_once, parse_constant=_no_constant)

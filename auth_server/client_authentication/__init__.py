@@ -93,10 +93,14 @@ class ClientAuthentication:
         """
         if isinstance(presented, ClientAssertion):
             self._assertions.judge_claims(presented)
+        kept = self._kept_client(presented.client_id)
+        found = kept or self._find_client(presented.client_id)
         try:
-            authenticated = self._judged(presented, self._kept_client(presented.client_id))
+            authenticated = self._judged(presented, found)
         except InvalidClientError:
-            authenticated = self._judged(presented, self._find_client(presented.client_id))
+            if kept is not None:
+                found = self._find_client(presented.client_id)
+            authenticated = self._judged(presented, found)
         # Only now: somebody else's assertion of the same `jti` would spend that of the client.
         if isinstance(presented, ClientAssertion) and not self._assertions.is_first_use(presented):
             raise InvalidClientError(f"{presented.client_id} used this assertion before")
