@@ -24,7 +24,7 @@ from shared.database import Database
 NOTED_EVERY_SECONDS = 60
 WRITTEN_EVERY_SECONDS = 1
 RETRY_SECONDS = 5
-MOST_AT_ONCE = 1000
+MOST_AT_ONCE = 512
 """So many uses are one statement: SQLite lets nobody else write meanwhile, some 20 ms."""
 MOST_UNWRITTEN = 50_000
 
@@ -138,12 +138,22 @@ class LastUse:
         times = {"now": now, "then": now - NOTED_EVERY_SECONDS + 1}
         with self._database.writing_if_free() as session:
             connection = session.connection()
-            noted = connection.execute(_NOTE, {"secret_ids": secret_ids, **times}).rowcount
+            them = {"secret_ids": _padded(secret_ids)}
+            noted = connection.execute(_NOTE, {**them, **times}).rowcount
             if noted == len(secret_ids):
                 return
-            stored = connection.execute(_NOTED, {"secret_ids": secret_ids}).all()
+            stored = connection.execute(_NOTED, them).all()
         for secret_id, last in stored:
             self._due_at.put(secret_id, (last or 0) + NOTED_EVERY_SECONDS)
+
+
+def _padded(secret_ids: list[str]) -> list[str]:
+    """Return them with the last one repeated, as many as a power of two.
+
+    The driver keeps a statement for each number of parameters, of many KB.
+    """
+    size = 1 << (len(secret_ids) - 1).bit_length()
+    return secret_ids + secret_ids[-1:] * (size - len(secret_ids))
 
 
 def _write_if_alive(reference: "weakref.ref[LastUse]") -> None:

@@ -155,6 +155,15 @@ def test_many_uses_are_written_some_at_a_time(
     assert all_noted(rotating) == {START}
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_however_many_are_written_each_is_noted(rotating: Rotating, count: int) -> None:
+    uses = LastUse(rotating.database, rotating.now)
+    for secret in [live(rotating), *(LiveSecret("", None, str(one)) for one in range(1, count))]:
+        uses.note(secret)
+    uses.write()
+    assert noted(rotating) == START
+
+
 def test_a_process_that_ends_writes_what_it_has(rotating: Rotating) -> None:
     two_secrets(rotating)
     program = f"""
