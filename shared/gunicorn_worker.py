@@ -94,9 +94,10 @@ class WholeRequestWorker(ImpatientThreadWorker):
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
         """Tell whether the connection stays; gunicorn's own looks for a rest of the body."""
         reader = conn.parser.mesg.body.reader
-        if isinstance(reader, LengthReader) and reader.length == 0:
-            return keepalive
-        return bool(super()._keepalive_after(conn, keepalive))
+        if not (keepalive and isinstance(reader, LengthReader) and reader.length == 0):
+            return bool(super()._keepalive_after(conn, keepalive))
+        conn.parser.mesg = None  # else it looks once more before the next request
+        return True
 
 
 class AnswerInOnePiece(wsgi.Response):
