@@ -21,6 +21,7 @@ from bench.launch import CannotRunError
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".local" / "bench"
 PEERS = Path(__file__).parent / "peers"
+PYTHON_VARIABLE = "BENCH_PYTHON"
 PREFERRED_PYTHON = "3.13"
 LOCKS = ("auth-server", "resource-server", "client-service")
 INSTALL_SECONDS = 900
@@ -72,7 +73,8 @@ def run(command: Iterable[str], folder: Path, environment: Mapping[str, str] | N
 def bench_python() -> str:
     """Return the Python of ours and of the Python peers, with our locked packages installed.
 
-    3.13 where it is installed, as the images have; else the one that runs this.
+    The one that BENCH_PYTHON names; else 3.13 where it is installed, as the images have; else the
+    one that runs this.
     """
     chosen = _preferred_python() or sys.executable
     locks = [ROOT / "requirements" / f"{lock}.txt" for lock in LOCKS]
@@ -102,8 +104,11 @@ def _python_version(python: str) -> str:
 
 
 def _preferred_python() -> str | None:
-    """Return a Python 3.13 that runs: on the path, or among those that pyenv keeps."""
+    """Return the Python that is named, or a 3.13 that runs: on the path, or kept by pyenv."""
     kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    named = os.environ.get(PYTHON_VARIABLE)
+    if named:
+        return named
     names = [f"python{PREFERRED_PYTHON}", *map(str, kept.glob(f"{PREFERRED_PYTHON}.*/bin/python"))]
     for name in names:
         try:
