@@ -27,8 +27,8 @@ LOCKS = ("auth-server", "resource-server", "client-service")
 INSTALL_SECONDS = 900
 OLDEST_JAVA = 21
 
-GUNICORN_LIKE_OURS = ("--worker-class", "gthread", "--threads", "4", "--keep-alive", "5")
-"""How the Python peers are served: with the worker, threads and patience that ours has."""
+GUNICORN_OF_PEERS = ("--worker-class", "gthread", "--threads", "4", "--keep-alive", "5")
+"""How the Python peers are served: by the worker of gunicorn's that keeps connections alive."""
 
 
 def free_port() -> int:

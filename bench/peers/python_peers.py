@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.launch import FORM, TOKEN_FORM, Ask, Launch, Peer, token_ask
 from bench.programs import (
-    GUNICORN_LIKE_OURS,
+    GUNICORN_OF_PEERS,
     PEERS,
     bench_python,
     bench_secret,
@@ -16,7 +16,7 @@ from bench.programs import (
 
 def gunicorn(port: int) -> tuple[str, ...]:
     """Return the command that serves `app:app` of the folder it runs in, with one worker."""
-    command = (bench_python(), "-m", "gunicorn", "--workers", "1", *GUNICORN_LIKE_OURS)
+    command = (bench_python(), "-m", "gunicorn", "--workers", "1", *GUNICORN_OF_PEERS)
     return (*command, "--bind", f"127.0.0.1:{port}", "--log-level", "warning", "app:app")
 
 
