@@ -59,6 +59,10 @@ class LastUse:
         self._is_timed = self._is_written_at_exit = False
         self._claiming, self._writing = Lock(), Lock()
 
+    def is_due(self, secret: LiveSecret) -> bool:
+        """Tell whether a use of ``secret`` is to be noted now; of most it is not."""
+        return self._is_due(secret, self._now())
+
     def note(self, secret: LiveSecret) -> None:
         """Note that ``secret`` is used now; a database that is busy or away is no error.
 

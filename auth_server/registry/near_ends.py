@@ -21,10 +21,15 @@ class NearEnds:
         self._now = now
         self._said_at: Bounded[str, float] = Bounded()
 
+    def is_near(self, secret: LiveSecret) -> bool:
+        """Tell whether ``secret`` ends soon."""
+        end = secret.expires_at
+        return end is not None and end - self._now() <= self._warning_seconds
+
     def warn(self, client: RegisteredClient, secret: LiveSecret) -> None:
         """Say that ``secret``, which ``client`` has just used, ends soon, if it does."""
         now, end = self._now(), secret.expires_at
-        if end is None or end - now > self._warning_seconds:
+        if end is None or not self.is_near(secret):
             return
         said_at = self._said_at.get(secret.secret_id)
         if said_at is not None and abs(now - said_at) < SAID_EVERY_SECONDS:
