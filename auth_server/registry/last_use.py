@@ -60,8 +60,9 @@ class LastUse:
         self._claiming, self._writing = Lock(), Lock()
 
     def is_due(self, secret: LiveSecret) -> bool:
-        """Tell whether a use of ``secret`` is to be noted now; of most it is not."""
-        return self._is_due(secret, self._now())
+        """Tell whether `note` has anything to do; after most uses of ``secret`` it has not."""
+        now = self._now()
+        return bool(self._unwritten and now >= self._next_writing_at) or self._is_due(secret, now)
 
     def note(self, secret: LiveSecret) -> None:
         """Note that ``secret`` is used now; a database that is busy or away is no error.
