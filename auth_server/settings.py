@@ -81,8 +81,9 @@ class AuthServerSettings(VaultSettings, MetricsSettings):
     threads: int = Field(default=1, ge=1, le=64)
     """How many requests one worker process handles at a time. With 1 the process itself handles
     each request that has arrived whole, and threads only wait for what is on its way: a token
-    needs nothing but the processor, so that costs less. Where clients have a `jwks_uri` that may
-    be slow, or the database is far away, take 4: else who waits for them holds up its worker."""
+    needs nothing but the processor, so that costs less. Take 4 where requests wait: each assertion
+    of `private_key_jwt` for a commit, a client that is not in memory for a database far away, one
+    with a `jwks_uri` for its server. Who waits holds up its worker, unless that has threads."""
 
     database_url: str = Field(default_factory=lambda: f"sqlite:///{state_dir() / 'auth_server.db'}")
     """SQLAlchemy's URL of the database, without a password."""
