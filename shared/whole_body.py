@@ -21,7 +21,7 @@ def whole_body(request: Request) -> bytes:
     try:
         most = length if limit is None or length is not None else limit + 1
         body: bytes = request.environ["wsgi.input"].read(most)
-    except ParseException as error:  # chunks without form
+    except (ParseException, OSError) as error:  # chunks without form, or without an end
         raise BadRequest("the body is broken") from error
     if length is None and limit is not None and len(body) > limit:
         raise RequestEntityTooLarge

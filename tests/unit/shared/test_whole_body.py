@@ -2,7 +2,7 @@ import io
 
 import pytest
 from flask import Request
-from gunicorn.http.errors import InvalidChunkSize
+from gunicorn.http.errors import InvalidChunkSize, NoMoreData
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.test import EnvironBuilder
 
@@ -23,11 +23,15 @@ def request_with(stream: io.BytesIO, length: int | None) -> Request:
     return request
 
 
-class BrokenChunks(io.BytesIO):
-    """A body of which gunicorn cannot read the chunks."""
+class Broken(io.BytesIO):
+    """A body that gunicorn cannot read to its end."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._error = error
 
     def read(self, _size: int | None = -1) -> bytes:
-        raise InvalidChunkSize(b"zz")
+        raise self._error
 
 
 @pytest.mark.parametrize("length", [3, None], ids=["with-its-length", "in-chunks"])
@@ -54,6 +58,11 @@ def test_a_body_that_ends_before_its_length_is_refused() -> None:
         whole_body(request_with(io.BytesIO(b"abc"), LIMIT))
 
 
-def test_a_body_in_broken_chunks_is_refused() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [InvalidChunkSize(b"zz"), NoMoreData(b"ab"), BlockingIOError()],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_body_in_broken_chunks_is_refused(error: Exception) -> None:
     with pytest.raises(BadRequest, match="broken"):
-        whole_body(request_with(BrokenChunks(), None))
+        whole_body(request_with(Broken(error), None))
