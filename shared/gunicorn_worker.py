@@ -21,6 +21,7 @@ LONGEST_WHOLE_REQUEST = 16 * 1024
 
 _http_date = lru_cache(maxsize=2)(http_date)
 _HEAD_ENDS = b"\r\n\r\n"
+_MOST_DIGITS = 9
 _BODY_FOLLOWS = re.compile(rb"\r\n(?:content-length:[ \t]*(\d+)|transfer-encoding:)", re.IGNORECASE)
 
 
@@ -165,12 +166,17 @@ def _has_whole_request(conn: Any) -> bool:
             data = conn.sock.recv(LONGEST_WHOLE_REQUEST, socket.MSG_DONTWAIT)
         except OSError:  # the parser meets it again
             return False
+        if not data:
+            return True  # the peer has closed: the parser sees it at once
         unreader.unread(data)
     head, end, body = data.partition(_HEAD_ENDS)
+    if not end:
+        return False
     follows = _BODY_FOLLOWS.search(head)
     if follows is None:
-        return bool(end)
-    return bool(follows[1]) and len(body) >= int(follows[1])
+        return True
+    length = follows[1] or b""
+    return 0 < len(length) <= _MOST_DIGITS and len(body) >= int(length)
 
 
 def _read_ahead(conn: Any) -> bytes:

@@ -133,10 +133,15 @@ def test_a_request_is_answered_in_whatever_pieces_it_comes_and_so_is_the_next_on
             assert received_until(connection, b"PUT whole").startswith(b"HTTP/1.1 200 OK")
 
 
-def test_whoever_is_slow_to_send_holds_up_nobody(server: Server) -> None:
+@pytest.mark.parametrize(
+    "begun",
+    [PUT + b"Content-Length: 5\r\n\r\nwh", PUT + b"Content-Length: 0\r\nX-Next"],
+    ids=["body", "head"],
+)
+def test_whoever_is_slow_to_send_holds_up_nobody(server: Server, begun: bytes) -> None:
     with ExitStack() as held:
         for _ in range(MORE_THAN_WAIT):
-            held.enter_context(server.connected()).sendall(PUT + b"Content-Length: 5\r\n\r\nwh")
+            held.enter_context(server.connected()).sendall(begun)
         began = time.monotonic()
 
         assert all(server.answers() for _ in range(20))
@@ -195,3 +200,16 @@ def test_what_is_no_http_is_refused(server: Server) -> None:
         connection.sendall(b"nonsense\r\n\r\n")
 
         assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_length_of_more_digits_than_python_reads_is_refused_and_the_worker_lives(
+    server: Server,
+) -> None:
+    with server.connected() as kept, server.connected() as connection:
+        kept.sendall(REQUEST)
+        received_until(kept, b"GET ")
+        connection.sendall(PUT + b"Content-Length: " + b"0" * 5000 + b"\r\n\r\n")
+
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+        kept.sendall(REQUEST)
+        received_until(kept, b"GET ")
