@@ -17,6 +17,9 @@ from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
 PATIENCE_SECONDS = 5
 WAITING_THREADS = 4
+ENDING_THREADS = 16
+LONGEST_ENDING_SECONDS = 30
+NOTICE_SECONDS = 1
 LONGEST_WHOLE_REQUEST = 16 * 1024
 
 _http_date = lru_cache(maxsize=2)(http_date)
@@ -51,11 +54,15 @@ class WholeRequestWorker(ImpatientThreadWorker):
 
     For a service whose requests compute, and wait for nothing: to hand each to a thread and back
     costs as much as a third of Flask, and threads that take turns at one processor make the
-    slowest answer three times as slow. Who is slow to send holds up nobody here.
+    slowest answer three times as slow. Who is slow to send, to take an answer or to close holds up
+    nobody here; threads of their own wait for the last two.
     """
 
+    _next_notice = 0.0
+
     def get_thread_pool(self) -> Any:
-        """Return the threads that wait."""
+        """Return the threads that wait for requests; those for the ends are made as well."""
+        self._ending = ThreadPoolExecutor(ENDING_THREADS)
         return ThreadPoolExecutor(WAITING_THREADS)
 
     def init_process(self) -> None:
@@ -65,29 +72,61 @@ class WholeRequestWorker(ImpatientThreadWorker):
 
     def hand_over(self, conn: Any) -> None:
         """Handle a request on ``conn``, which is not in the poller, or hand it to a thread."""
-        if _is_new(conn):
+        if _is_new(conn) and self.alive:  # one that stops puts nothing into the poller
             self.finish_request(conn, _done(_DEFER))
         elif not _has_whole_request(conn):
             super().hand_over(conn)
         else:
-            self._finish(conn, self.handle(conn))
+            self._finish(conn, self._handle_here(conn))
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
         """Handle a request on ``conn``, which is in the poller, and stays there if it can."""
         if not _has_whole_request(conn):
             super().on_client_socket_readable(conn, client)
             return
-        stays = self.handle(conn)
+        stays = self._handle_here(conn)
         self.keepalived_conns.remove(conn)
-        if stays and not _read_ahead(conn):
+        if stays and not _read_ahead(conn) and not _unsent(conn):
             conn.set_timeout()
             self.keepalived_conns.append(conn)
         else:
             self.poller.unregister(client)
             self._finish(conn, stays)
 
+    def handle(self, conn: Any) -> Any:
+        """Handle a request on ``conn`` in a thread, which waits until the answer is taken."""
+        stays = super().handle(conn)
+        return _send_the_rest(conn, stays) if _unsent(conn) else stays
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Do with ``conn`` what the future says; a thread closes it, as that waits for the peer."""
+        if not fs.cancelled() and fs.exception() is None and fs.result():
+            super().finish_request(conn, fs)
+        else:
+            closed = self._ending.submit(conn.close, graceful=True)
+            closed.add_done_callback(lambda _: self.method_queue.defer(self._forget_one))
+
+    def _forget_one(self) -> None:
+        self.nr_conns -= 1
+
+    def _handle_here(self, conn: Any) -> Any:
+        """Handle a request, and tell the master now and then that this process lives.
+
+        gunicorn's loop tells it once for all the requests that it found, however long they take.
+        """
+        now = time.monotonic()
+        if now >= self._next_notice:
+            self._next_notice = now + NOTICE_SECONDS
+            self.notify()
+        return super().handle(conn)
+
     def _finish(self, conn: Any, stays: bool) -> None:
-        if stays and _read_ahead(conn):  # not from here: so many requests may be there
+        if _unsent(conn):
+            sent = self._ending.submit(_send_the_rest, conn, stays)
+            sent.add_done_callback(
+                lambda result: self.method_queue.defer(self.finish_request, conn, result)
+            )
+        elif stays and _read_ahead(conn):  # not from here: so many requests may be there
             self.method_queue.defer(self.enqueue_req, conn)
         else:
             self.finish_request(conn, _done(stays))
@@ -102,7 +141,10 @@ class WholeRequestWorker(ImpatientThreadWorker):
 
 
 class AnswerInOnePiece(wsgi.Response):
-    """Sends the head together with the first piece of the body, which of ours is all of it."""
+    """Sends the head together with the first piece of the body, which of ours is all of it.
+
+    What the peer does not take at once is kept with the request's reader, as `unsent`.
+    """
 
     headers_sent: bool
     _head = b""
@@ -125,12 +167,7 @@ class AnswerInOnePiece(wsgi.Response):
         self.headers_sent = True
 
     def _emit_body(self, data: bytes) -> None:
-        if self.chunked:
-            self._send_head()
-            super()._emit_body(data)
-        else:
-            write(self.sock, self._head + data)
-            self._head = b""
+        self._send(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
 
     def can_sendfile(self) -> bool:
         """Tell that a file is sent like any other body."""
@@ -139,13 +176,18 @@ class AnswerInOnePiece(wsgi.Response):
     def close(self) -> None:
         """End the answer."""
         self.send_headers()
-        self._send_head()
-        super().close()
+        self._send(b"0\r\n\r\n" if self.chunked else b"")
 
-    def _send_head(self) -> None:
-        if self._head:
-            write(self.sock, self._head)
-            self._head = b""
+    def _send(self, data: bytes) -> None:
+        data, self._head = self._head + data, b""
+        reader = self.req.unreader
+        if not data:
+            return
+        if before := _unsent_of(reader):  # an answer in many pieces waits here, and piles up none
+            reader.unsent = b""
+            write(self.sock, before + data)
+        elif rest := data[_sent_at_once(self.sock, data) :]:
+            reader.unsent = rest
 
 
 def _is_new(conn: Any) -> bool:
@@ -183,6 +225,39 @@ def _read_ahead(conn: Any) -> bytes:
     """Return what was read of the next request already."""
     data: bytes = conn.parser.unreader.buf.getvalue()
     return data
+
+
+def _sent_at_once(sock: socket.socket, data: bytes) -> int:
+    """Send as much of ``data`` as the peer's window and the kernel take, and return how much."""
+    try:
+        return sock.send(data, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return 0
+
+
+def _unsent(conn: Any) -> bytes:
+    """Return what is left of the answer on ``conn``."""
+    return _unsent_of(conn.parser.unreader) if conn.parser else b""
+
+
+def _unsent_of(unreader: Any) -> bytes:
+    unsent: bytes = getattr(unreader, "unsent", b"")
+    return unsent
+
+
+def _send_the_rest(conn: Any, stays: bool) -> bool:
+    """Send what is left of an answer; tell whether ``conn`` stays, which one that fails does not.
+
+    The time is for all of it together, so that taking a byte now and then makes it no longer.
+    """
+    unsent, conn.parser.unreader.unsent = _unsent(conn), b""
+    try:
+        conn.sock.settimeout(LONGEST_ENDING_SECONDS)
+        conn.sock.sendall(unsent)
+        conn.sock.setblocking(True)
+    except OSError:
+        return False
+    return stays
 
 
 def _done(result: object) -> Future[object]:

@@ -5,14 +5,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from concurrent.futures import Future
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 import pytest
+from gunicorn.config import Config
+from gunicorn.workers.gthread import TConn
 
-from shared.gunicorn_worker import PATIENCE_SECONDS
+from shared.gunicorn_worker import PATIENCE_SECONDS, WholeRequestWorker
 from tests.stack.local_stack import free_ports
+from tests.unit.shared.wsgi_application import LONG
 
 SECONDS = 20
 APPLICATION = "tests.unit.shared.wsgi_application:application"
@@ -43,20 +47,28 @@ class Server:
                 return False
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
+@contextmanager
+def running(*more: str) -> Iterator[Server]:
     (port,) = free_ports(1)
-    options = ["--worker-class", "shared.gunicorn_worker.WholeRequestWorker"]
+    options = ["--worker-class", "shared.gunicorn_worker.WholeRequestWorker", *more]
     command = [sys.executable, "-m", "gunicorn", *options, "--bind", f"127.0.0.1:{port}"]
     process = subprocess.Popen([*command, APPLICATION], stderr=subprocess.DEVNULL)
-    running = Server(port, process)
-    deadline = time.monotonic() + SECONDS
-    while not running.answers():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    yield running
-    process.kill()
-    process.wait()
+    server = Server(port, process)
+    try:
+        deadline = time.monotonic() + SECONDS
+        while not server.answers():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with running() as started:
+        yield started
 
 
 def test_a_worker_without_threads_answers_one_request_after_the_other_on_a_connection(
@@ -213,3 +225,88 @@ def test_a_length_of_more_digits_than_python_reads_is_refused_and_the_worker_liv
         assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
         kept.sendall(REQUEST)
         received_until(kept, b"GET ")
+
+
+def test_whoever_takes_no_answers_holds_up_nobody(server: Server) -> None:
+    with server.connected() as connection:
+        connection.sendall(b"GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n" * 10)
+        time.sleep(0.5)
+        began = time.monotonic()
+
+        assert server.answers()
+        assert time.monotonic() - began < 2  # a worker that waited for it would take five
+
+
+def test_whoever_takes_answers_slowly_gets_all_of_them(server: Server) -> None:
+    with server.connected() as connection:
+        connection.sendall(b"GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n" * 10 + REQUEST)
+        time.sleep(0.5)
+        received = received_until(connection, b"GET ")
+
+        assert received.count(LONG) == 10
+
+
+def test_whoever_does_not_close_holds_up_nobody(server: Server) -> None:
+    with ExitStack() as held:
+        for _ in range(3):
+            connection = held.enter_context(server.connected())
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            received_until(connection, b"GET ")
+        began = time.monotonic()
+
+        assert server.answers()
+        assert time.monotonic() - began < 1  # a worker that waited for each would take six
+
+
+def test_a_worker_that_has_much_to_do_is_not_taken_for_one_that_hangs() -> None:
+    with running("--timeout", "3") as server, ExitStack() as held:
+        connections = [held.enter_context(server.connected()) for _ in range(7)]
+        for connection in connections:
+            connection.sendall(REQUEST)
+            received_until(connection, b"GET ")
+        for connection in connections:  # while it handles the first, all the others come
+            connection.sendall(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+        for connection in connections:
+            received_until(connection, b"GET ")
+
+
+def test_whoever_is_answered_as_the_worker_is_told_to_stop_gets_it_all(server: Server) -> None:
+    with server.connected() as new, server.connected() as kept, server.connected() as slow:
+        kept.sendall(REQUEST)
+        received_until(kept, b"GET ")
+        slow.sendall(PUT + b"Content-Length: 5\r\n\r\nwh")
+        time.sleep(0.2)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        slow.sendall(b"ole")
+        new.sendall(REQUEST)
+        kept.sendall(REQUEST)
+
+        received_until(slow, b"PUT whole")
+        assert b"Connection: close" in received_until(new, b"GET ")
+        assert b"Connection: close" in received_until(kept, b"GET ")
+    assert server.process.wait(SECONDS) == 0
+
+
+class Threads:
+    """Threads that only tell what they were given."""
+
+    def __init__(self) -> None:
+        self.given: list[object] = []
+
+    def submit(self, _function: object, conn: object) -> Future[object]:
+        self.given.append(conn)
+        return Future()
+
+
+def test_a_connection_that_is_accepted_as_the_worker_stops_is_served_and_not_closed() -> None:
+    worker = object.__new__(WholeRequestWorker)
+    worker.alive = False  # SIGTERM came between the poll and the accept
+    threads = worker.tpool = Threads()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        conn = TConn(Config(), ours, ("127.0.0.1", 1), ("127.0.0.1", 2))
+        worker.enqueue_req(conn)
+
+        assert threads.given == [conn]

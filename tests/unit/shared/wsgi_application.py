@@ -1,5 +1,6 @@
 """What the worker serves in its tests: it tells what it was asked."""
 
+import time
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -7,8 +8,10 @@ LONG = b"x" * 1_000_000
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer with the method and the body; by the path, in pieces, or at length."""
+    """Answer with the method and the body; by the path, in pieces, at length, or after a second."""
     method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+    if path == "/slow":
+        time.sleep(1)
     if path == "/pieces":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"one ", b"two ", b"three"]
