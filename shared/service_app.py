@@ -179,7 +179,9 @@ def _request_check(settings: ServiceSettings) -> Callable[[], None]:
     def refuse_unwanted() -> None:
         environ = request.environ
         path = environ["PATH_INFO"]
-        if path.startswith("//"):  # Werkzeug reads it as `/`, and a proxy's rule may not
+        # Werkzeug reads `//path` and `path` as `/path`; a proxy's rule, and who looks at the path
+        # to write the audit trail, do not.
+        if path.startswith("//") or not path.startswith("/"):
             abort(404)
         if environ["SERVER_PROTOCOL"] != "HTTP/1.0" and "HTTP_HOST" not in environ:
             abort(400, "the request has no Host header")  # RFC 9112 §3.2: MUST

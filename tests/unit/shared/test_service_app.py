@@ -71,8 +71,9 @@ def test_a_host_is_trusted_by_its_whole_name(host: str, is_ours: bool) -> None:
     assert is_trusted(host, settings) is is_ours
 
 
-def test_a_path_with_two_slashes_at_its_start_is_unknown() -> None:
-    answer = app_with().test_client().get("/", environ_overrides={"PATH_INFO": "//seen"})
+@pytest.mark.parametrize("path", ["//seen", "seen", ""], ids=["two slashes", "no slash", "empty"])
+def test_a_path_that_does_not_begin_with_one_slash_is_unknown(path: str) -> None:
+    answer = app_with().test_client().get("/", environ_overrides={"PATH_INFO": path})
 
     assert answer.status_code == 404
 
