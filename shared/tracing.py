@@ -146,7 +146,9 @@ def _ids_alone(above: context.Context | None) -> Span:
     """Return a span that nobody receives: the SDK's own judges and describes it first, in vain."""
     caller = trace.get_current_span(above).get_span_context()
     trace_id = caller.trace_id if caller.is_valid else _new_ids.generate_trace_id()
-    ids = SpanContext(trace_id, _new_ids.generate_span_id(), is_remote=False)
+    span_id = _new_ids.generate_span_id()
+    # What tracers of others wrote goes along (W3C Trace Context §3.5: MUST).
+    ids = SpanContext(trace_id, span_id, is_remote=False, trace_state=caller.trace_state)
     return NonRecordingSpan(ids)
 
 

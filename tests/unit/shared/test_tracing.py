@@ -85,6 +85,19 @@ def test_after_a_request_no_span_is_open(finished_spans: Any) -> None:
     assert current_trace_id() == "0" * 32
 
 
+def test_what_other_tracers_wrote_goes_along_where_nobody_receives_spans() -> None:
+    app = Flask("test")
+    trace_requests(app, tracer_provider("bank"))
+
+    @app.get("/account")
+    def account() -> str:
+        return trace.get_current_span().get_span_context().trace_state.to_header()
+
+    sent = {"traceparent": f"00-{CALLERS_TRACE}-00f067aa0ba902b7-01", "tracestate": "other=1"}
+
+    assert app.test_client().get("/account", headers=sent).text == "other=1"
+
+
 def test_the_adapter_sends_the_current_trace_along() -> None:
     request = requests.Request("GET", "http://localhost").prepare()
     with span(tracer_provider("client"), "run") as opened:
