@@ -1,6 +1,7 @@
 """The database of a service: SQLite by default, any other by its URL."""
 
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
@@ -55,6 +56,7 @@ class Database:
         self.engine = _engine(with_password(url, password))
         self._writer = self.engine.execution_options(**{WRITES: True})
         self._impatient_writer = self._writer.execution_options(**{PATIENCE: IMPATIENT_SECONDS})
+        self._impatient = self.engine.execution_options(**{PATIENCE: IMPATIENT_SECONDS})
         self._autocommit: Engine | None = None
         if self.engine.dialect.name != "sqlite":
             self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -96,13 +98,17 @@ class Database:
         """
         if self._autocommit is not None:
             return _rows(self._autocommit, statement, parameters)
+        began = time.monotonic()
         try:
             with closing(self.engine.raw_connection()) as connection:
                 cursor = connection.cursor()
                 cursor.execute(_for_sqlite(statement), parameters)
                 return cursor.fetchall()
         except sqlite3.Error:
-            return _rows(self.engine, statement, parameters)
+            # The connection may have been an impatient one; where it was not, it has waited enough.
+            has_waited = time.monotonic() - began > BUSY_TIMEOUT_SECONDS / 2
+            engine = self._impatient if has_waited else self.engine
+            return _rows(engine, statement, parameters)
 
     def check(self) -> None:
         """Ask the database for its schema's version; raise NotReadyError where it has none."""

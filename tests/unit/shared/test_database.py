@@ -222,3 +222,20 @@ def test_one_statement_waits_for_a_lock_though_its_connection_served_an_impatien
             time.sleep(10 * IMPATIENT_SECONDS)
         added.result()
     assert value_in(database) == 2
+
+
+def test_one_statement_waits_for_a_lock_no_longer_than_any_other(
+    database: Database, migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.database.BUSY_TIMEOUT_SECONDS", 1)
+    one_second = Database(str(database.engine.url))
+    migrate(database, migrations)
+    with database.writing() as session:
+        session.execute(_ADD, {"more": 1})
+        began = time.monotonic()
+        with pytest.raises(OperationalError, match="locked"):
+            one_second.at_once(_ADD, {"more": 1})
+        waited = time.monotonic() - began
+    one_second.engine.dispose()
+
+    assert 0.9 < waited < 1.8
