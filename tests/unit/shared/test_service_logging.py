@@ -70,6 +70,7 @@ def test_a_secret_in_an_exception_is_shortened() -> None:
         pytest.param("Authorization: Basic YmFuazpzZWNyZXRzZWNyZXQ=", "YmFuazpzZWNyZXRzZWNyZXQ=",
                      id="basic"),
         pytest.param("Authorization: bearer opaque-token-0123", "opaque-token-0123", id="bearer"),
+        pytest.param("ba\u017fic opaque-token-0123", "opaque-token-0123", id="long s"),
         pytest.param("a=1&client_secret=correct%20horse%20battery&b=2",
                      "correct%20horse%20battery", id="form"),
         pytest.param('{"access_token": "opaque-token-0123"}', "opaque-token-0123", id="json"),
