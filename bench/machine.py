@@ -9,6 +9,7 @@ import hashlib
 import os
 import platform
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -46,7 +47,7 @@ class Cores:
 
     def for_servers(self, processes: int) -> list[int]:
         """Return the cores of a server with so many processes: one each, if there are as many."""
-        others = sorted(os.sched_getaffinity(0) - {self.server, self.load})
+        others = physical_cores(os.sched_getaffinity(0), {self.server, self.load})
         return [self.server, *others][:processes]
 
     def share_one_physical_core(self) -> bool:
@@ -60,6 +61,19 @@ def siblings(core: int) -> set[int]:
     return cores_in(listed.read_text()) if listed.exists() else {core}
 
 
+def physical_cores(
+    cores: Iterable[int], taken: Iterable[int], siblings_of: Callable[[int], set[int]] = siblings
+) -> list[int]:
+    """Return those of ``cores`` that share a physical one neither with ``taken`` nor together."""
+    busy = set().union(*map(siblings_of, taken))
+    chosen: list[int] = []
+    for core in sorted(cores):
+        if core not in busy:
+            chosen.append(core)
+            busy |= siblings_of(core)
+    return chosen
+
+
 def cores_in(text: str) -> set[int]:
     """Return the numbers in a list of the kernel's: `0-2,5`."""
     found: set[int] = set()
@@ -71,7 +85,7 @@ def cores_in(text: str) -> set[int]:
 
 @dataclass(frozen=True)
 class CoreTimes:
-    """Seconds that a core was busy, and that the hypervisor took from it, since the boot."""
+    """Seconds that cores were busy, and that the hypervisor took from them, since the boot."""
 
     busy: float
     stolen: float
@@ -81,13 +95,16 @@ class CoreTimes:
 
 
 def core_times(
-    core: int, text: str | None = None, ticks_per_second: int = TICKS_PER_SECOND
+    cores: Iterable[int], text: str | None = None, ticks_per_second: int = TICKS_PER_SECOND
 ) -> CoreTimes:
-    """Return the times of ``core`` from ``text``, which is `/proc/stat` unless it is given."""
-    lines = (text or Path("/proc/stat").read_text()).splitlines()
-    columns = next(line.split()[1:] for line in lines if line.split()[0] == f"cpu{core}")
-    seconds = [int(column) / ticks_per_second for column in columns]
-    return CoreTimes(sum(seconds[column] for column in _BUSY_COLUMNS), seconds[_STEAL_COLUMN])
+    """Return what ``cores`` did together, by ``text``: `/proc/stat`, unless it is given."""
+    names = {f"cpu{core}" for core in cores}
+    lines = map(str.split, (text or Path("/proc/stat").read_text()).splitlines())
+    ticks = [[int(column) for column in columns] for name, *columns in lines if name in names]
+    return CoreTimes(
+        sum(core[column] for core in ticks for column in _BUSY_COLUMNS) / ticks_per_second,
+        sum(core[_STEAL_COLUMN] for core in ticks) / ticks_per_second,
+    )
 
 
 def calibration_ms(core: int) -> float:

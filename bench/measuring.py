@@ -1,8 +1,8 @@
 """One measurement: the load on a warm server, what else went on, and every answer judged."""
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 from bench.launch import Ask, Launch
 from bench.machine import Cores, CoreTimes, calibration_ms, core_times, load_average
@@ -17,9 +17,9 @@ class Noise:
 
     calibration_ms: float
     others_percent: float
-    """Of the server's core, what other programs took."""
+    """Of the server's cores, what other programs took."""
     stolen_percent: float
-    """Of both cores, what the hypervisor took."""
+    """Of all cores that are used, what the hypervisor took."""
     load_percent: float
     """Of its core, what the load took: near 100 the load is what limits the figures."""
     load_average: float
@@ -40,7 +40,7 @@ def measured(
     answers, ask = folder / "answers", _made_ready(ask, seconds)
     watch = Watch(server, cores)
     result = load(launch.port, ask, seconds, cores.load, answers)
-    cpu, noise = watch.ended(result.seconds, result.cpu_seconds)
+    cpu, noise = watch.ended(result.cpu_seconds)
     judge(launch, ask, answers)
     answers.unlink()
     return result, cpu / result.requests * 1e6, noise
@@ -55,50 +55,57 @@ def _made_ready(ask: Ask, seconds: float) -> Ask:
 
 
 class Watch:
-    """Watches, from now on, what a server takes of its core, and what others do meanwhile."""
+    """Watches, from now on, what a server takes of its cores, and what others do meanwhile."""
 
     def __init__(self, server: Server, cores: Cores) -> None:
-        self._server, self._cores = server, cores
+        self._server, self._server_cores, self._load_core = server, server.cores(), cores.load
         self._calibration = calibration_ms(cores.server)
-        self._before = _Times.now(server, cores)
+        self._before = self._now()
 
-    def ended(self, seconds: float, load_cpu_seconds: float) -> tuple[float, Noise]:
-        """Return the server's CPU seconds and the noise, after a measurement of so long.
+    def ended(self, load_cpu_seconds: float) -> tuple[float, Noise]:
+        """Return the server's CPU seconds since the watch began, and the noise.
 
         ``load_cpu_seconds`` is what the load took of its own core.
         """
-        spent = _Times.now(self._server, self._cores) - self._before
-        return spent.cpu, spent.noise(seconds, load_cpu_seconds, self._calibration)
+        spent = self._now() - self._before
+        noise = spent.noise(len(self._server_cores), load_cpu_seconds, self._calibration)
+        return spent.cpu, noise
+
+    def _now(self) -> "Times":
+        return Times(
+            time.monotonic(),
+            self._server.cpu_seconds(),
+            core_times(self._server_cores),
+            core_times({self._load_core}),
+        )
 
 
 @dataclass(frozen=True)
-class _Times:
-    """The CPU seconds of the server, and how its core and the load's spent their time."""
+class Times:
+    """The clock, the CPU seconds of the server, and what its cores and the load's one did."""
 
+    clock: float
     cpu: float
     of_server: CoreTimes
     of_load: CoreTimes
 
-    @classmethod
-    def now(cls, server: Server, cores: Cores) -> Self:
-        return cls(server.cpu_seconds(), core_times(cores.server), core_times(cores.load))
-
-    def __sub__(self, before: "_Times") -> "_Times":
-        return _Times(
+    def __sub__(self, before: "Times") -> "Times":
+        return Times(
+            self.clock - before.clock,
             self.cpu - before.cpu,
             self.of_server - before.of_server,
             self.of_load - before.of_load,
         )
 
-    def noise(self, seconds: float, load_cpu_seconds: float, calibration: float) -> Noise:
-        """Return what else went on in the ``seconds`` of the measurement."""
+    def noise(self, server_cores: int, load_cpu_seconds: float, calibration: float) -> Noise:
+        """Return what else went on in this time, in which the server had so many cores."""
         others = max(0.0, self.of_server.busy - self.cpu)
-        stolen = (self.of_server.stolen + self.of_load.stolen) / 2
+        stolen = self.of_server.stolen + self.of_load.stolen
         return Noise(
             calibration,
-            100 * others / seconds,
-            100 * stolen / seconds,
-            100 * load_cpu_seconds / seconds,
+            100 * others / (server_cores * self.clock),
+            100 * stolen / ((server_cores + 1) * self.clock),
+            100 * load_cpu_seconds / self.clock,
             load_average(),
         )
 

@@ -31,6 +31,10 @@ class Server:
     def __init__(self, leader: int) -> None:
         self._leader = leader
 
+    def cores(self) -> set[int]:
+        """Return the cores that its processes may run on."""
+        return os.sched_getaffinity(self._leader)
+
     def cpu_seconds(self) -> float:
         """Return the CPU time that its living processes have taken so far."""
         return sum(_cpu_seconds(stat) for _, stat in self._processes())

@@ -93,7 +93,7 @@ def noise_lines(noises: Sequence[Noise]) -> list[str]:
     """Return a table of what else went on, over all measurements of a section."""
     parts = {
         "the fixed loop before each measurement, ms": [one.calibration_ms for one in noises],
-        "others on the server's core, %": [one.others_percent for one in noises],
+        "others on the server's cores, %": [one.others_percent for one in noises],
         "stolen by the hypervisor, %": [one.stolen_percent for one in noises],
         "the load itself on its core, %": [one.load_percent for one in noises],
         "load average": [one.load_average for one in noises],

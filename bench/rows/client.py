@@ -3,7 +3,6 @@
 It is CPU time of the client's process; the bank that answers is ours, on the other core.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -42,10 +41,9 @@ def measure(plan: Plan, cores: Cores, out: Path) -> str:
 
 def _one_round(stack: OwnStack, client: Companion, seconds: float) -> tuple[Round, Noise]:
     watch, before = Watch(client.server, stack.cores), sum(stack.cpu_seconds().values())
-    began = time.monotonic()
     told: Round = client.ask(str(seconds))
     spent = sum(stack.cpu_seconds().values()) - before
-    return told, watch.ended(time.monotonic() - began, spent)[1]
+    return told, watch.ended(spent)[1]
 
 
 def lines(rounds: Sequence[Round]) -> list[str]:

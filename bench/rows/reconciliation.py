@@ -59,7 +59,7 @@ def _run(stack: OwnStack, client: Companion, name: str, job: str, idle: float) -
     watch, before = Watch(client.server, stack.cores), stack.cpu_seconds()
     told: dict[str, Any] = client.ask(job)
     services = {one: spent - before[one] for one, spent in stack.cpu_seconds().items()}
-    _, noise = watch.ended(told["seconds"], sum(services.values()))
+    _, noise = watch.ended(sum(services.values()))
     return Run(
         name,
         told["transactions"],

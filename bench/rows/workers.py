@@ -16,8 +16,9 @@ ALGORITHMS = ("RS256", "ES256")
 LINES = (
     "## Tokens, by the number of workers",
     "",
-    "The load has a core of its own. Where there are fewer cores left than workers, these share "
-    "them, and what is seen is what it costs to have too many.",
+    "The load has a core of its own, and each worker another; of the two threads of one physical "
+    "core one is used. Where fewer cores are left than workers, these share them, and what is seen "
+    "is what it costs to have too many.",
 )
 
 
