@@ -7,10 +7,12 @@ its start is timed too, and no other server runs beside it.
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from bench.launch import Ask, CannotRunError, Launch, Peer, basic
 from bench.machine import Cores
@@ -22,6 +24,8 @@ from bench.verification import BadAnswerError
 from bench.wrk import load
 
 OURS = "ours"
+Found = TypeVar("Found")
+"""What is found of a server in one round."""
 
 
 @dataclass(frozen=True)
@@ -57,21 +61,42 @@ def compare(peers: Sequence[Peer], plan: Plan, cores: Cores) -> Comparison:
     Raises BadAnswerError or LoadError where one answer of any of them is wrong.
     """
     left_out: dict[str, str] = {}
+    one_round = partial(_one_round, plan, cores)
+    found, versions = in_rounds(peers, plan.rounds, left_out, one_round)
+    return Comparison(tuple(found), versions, left_out)
+
+
+def in_rounds(
+    peers: Sequence[Peer],
+    rounds: int,
+    left_out: dict[str, str],
+    one_round: Callable[[Peer, Launch, int, Path], Iterable[Found]],
+) -> tuple[list[Found], dict[str, str]]:
+    """Return what ``one_round`` finds of each server in interleaved rounds, and their versions.
+
+    It is told the server, the number of the round and a folder. A server that cannot be installed,
+    or does not start in the first round, is noted in ``left_out``, and nothing of it is returned.
+    """
+    found: dict[str, list[Found]] = {}
     with run_folder() as folder:
-        ready = list(prepared(peers, folder, left_out))
-        found: list[Measurement] = []
-        for number in range(1, plan.rounds + 1):
+        ready = list(_prepared(peers, folder, left_out))
+        for number in range(1, rounds + 1):
             for peer, launch in ready if number % 2 else reversed(ready):
-                print(f"round {number}: {peer.name} {launch.asks[0].name}", flush=True)
+                if peer.name in left_out:
+                    continue
+                print(f"round {number}: {peer.name} {_names(launch.asks)}", flush=True)
                 try:
-                    found += _one_round(peer, launch, number, plan, cores, folder)
+                    found.setdefault(peer.name, []).extend(one_round(peer, launch, number, folder))
                 except ServerError as error:
                     if number > 1:
                         raise
                     _leave_out(peer, error, left_out)
-            ready = [(peer, launch) for peer, launch in ready if peer.name not in left_out]
-    versions = {peer.name: launch.versions for peer, launch in ready}
-    return Comparison(tuple(found), versions, left_out)
+    present = {peer.name: launch.versions for peer, launch in ready if peer.name not in left_out}
+    return [one for name in present for one in found[name]], present
+
+
+def _names(asks: Iterable[Ask]) -> str:
+    return " and ".join(ask.name for ask in asks)
 
 
 def _require_authentication(port: int, ask: Ask) -> None:
@@ -93,7 +118,7 @@ def run_folder() -> Iterator[Path]:
     shutil.rmtree(folder)  # after a failure it stays: its logs say why
 
 
-def prepared(
+def _prepared(
     peers: Sequence[Peer], folder: Path, left_out: dict[str, str]
 ) -> Iterator[tuple[Peer, Launch]]:
     """Yield the peers that can run, installed and set up; note in ``left_out`` why others can't."""
@@ -115,7 +140,7 @@ def _leave_out(peer: Peer, reason: Exception, left_out: dict[str, str]) -> None:
 
 
 def _one_round(
-    peer: Peer, launch: Launch, number: int, plan: Plan, cores: Cores, folder: Path
+    plan: Plan, cores: Cores, peer: Peer, launch: Launch, number: int, folder: Path
 ) -> Iterator[Measurement]:
     log = folder / f"{peer.name.replace(' ', '-')}.log"
     with running(launch, cores.for_servers(launch.processes), log) as (server, start_seconds):

@@ -7,8 +7,8 @@ from pathlib import Path
 from bench.launch import Ask, Launch
 from bench.machine import Cores, CoreTimes, calibration_ms, core_times, load_average
 from bench.process import Server
-from bench.verification import published_keys, require_200, verify_tokens
-from bench.wrk import LoadResult, answers_in, load
+from bench.verification import BadAnswerError, published_keys, require_200, verify_tokens
+from bench.wrk import CONNECTIONS, LoadResult, answers_in, load
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def measured(
     watch = Watch(server, cores)
     result = load(launch.port, ask, seconds, cores.load, answers)
     cpu, noise = watch.ended(result.cpu_seconds)
-    judge(launch, ask, answers)
+    judge(launch, ask, answers, result.requests - CONNECTIONS)  # the last ones may be cut off
     answers.unlink()
     return result, cpu / result.requests * 1e6, noise
 
@@ -110,9 +110,12 @@ class Times:
         )
 
 
-def judge(launch: Launch, ask: Ask, answers: Path) -> int:
-    """Return how many answers there are; raise BadAnswerError where one is wrong."""
+def judge(launch: Launch, ask: Ask, answers: Path, at_least: int) -> None:
+    """Raise BadAnswerError where an answer is wrong, or where there are fewer than ``at_least``."""
     if ask.algorithm is None:
-        return require_200(answers_in(answers))
-    keys = published_keys(launch.port, launch.jwks_path)
-    return verify_tokens(answers_in(answers), keys, ask.algorithm)
+        count = require_200(answers_in(answers))
+    else:
+        keys = published_keys(launch.port, launch.jwks_path)
+        count = verify_tokens(answers_in(answers), keys, ask.algorithm)
+    if count < at_least:
+        raise BadAnswerError(f"{count} answers were kept to be judged, of {at_least} or more")

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from bench.comparison import prepared, run_folder
+from bench.comparison import in_rounds
 from bench.constant_rate import load_at
 from bench.launch import Launch, Peer
 from bench.machine import Cores
-from bench.measuring import Noise, judge, measured
+from bench.measuring import Noise, Watch, judge, measured
 from bench.peers import token_peers
 from bench.plan import Plan
 from bench.process import running
@@ -31,27 +32,24 @@ class _Half:
 
 def measure(plan: Plan, cores: Cores, out: Path) -> str:
     """Measure ours and the peers, one after the other, in interleaved rounds."""
-    found: list[_Half] = []
     left_out: dict[str, str] = {}
-    with run_folder() as folder:
-        ready = list(prepared(token_peers(), folder, left_out))
-        for number in range(1, plan.rounds + 1):
-            for peer, launch in ready if number % 2 else reversed(ready):
-                print(f"round {number}: {peer.name} {launch.asks[0].name}", flush=True)
-                found += _one_round(peer, launch, plan, cores, folder)
+    one_round = partial(_one_round, plan, cores)
+    found, _ = in_rounds(token_peers(), plan.rounds, left_out, one_round)
     return put_section(out, "half", _lines(found, left_out), cores, [one.noise for one in found])
 
 
 def _one_round(
-    peer: Peer, launch: Launch, plan: Plan, cores: Cores, folder: Path
+    plan: Plan, cores: Cores, peer: Peer, launch: Launch, _number: int, folder: Path
 ) -> Iterator[_Half]:
     answers = folder / "answers-at-half"
     with running(launch, cores.for_servers(1), folder / "server.log") as (server, _):
         for ask in launch.asks:
             load(launch.port, ask, plan.warm_up(peer), cores.load)
-            top, _, noise = measured(server, launch, ask, plan.seconds, cores, folder)
+            top, _, _ = measured(server, launch, ask, plan.seconds, cores, folder)
+            watch = Watch(server, cores)
             half = load_at(launch.port, ask, top.rate / 2, plan.seconds, cores.load, answers)
-            judge(launch, ask, answers)
+            _, noise = watch.ended(half.cpu_seconds)
+            judge(launch, ask, answers, half.requests)
             yield _Half(peer.name, ask.name, top.rate, half.p50_ms, half.p99_ms, noise)
 
 
@@ -71,8 +69,9 @@ def _lines(found: list[_Half], left_out: dict[str, str]) -> list[str]:
     return [
         "## Latency at half of the top rate",
         "",
-        "The load keeps its pace: a request's time counts from when it was due.",
+        "The load keeps its pace: a request's time counts from when it was due. Each server is at "
+        "half of its own top, so the rows are not under the same load.",
         "",
-        *table(("server", "algorithm", "tokens/s", "p50 ms", "p99 ms"), rows),
+        *table(("server", "algorithm", "asked, tokens/s", "p50 ms", "p99 ms"), rows),
         *(f"\n{peer}: left out, {why}." for peer, why in left_out.items()),
     ]

@@ -1,5 +1,11 @@
+from pathlib import Path
+
+import pytest
+
+from bench.launch import Ask, Launch
 from bench.machine import CoreTimes
-from bench.measuring import Times
+from bench.measuring import Times, judge
+from bench.verification import BadAnswerError
 
 
 def test_the_noise_is_a_part_of_the_time_that_the_measurement_took_on_all_its_cores() -> None:
@@ -11,3 +17,14 @@ def test_the_noise_is_a_part_of_the_time_that_the_measurement_took_on_all_its_co
     assert noise.others_percent == 25  # 5 of 20 seconds
     assert noise.stolen_percent == 10  # 3 of 30
     assert noise.load_percent == 70
+
+
+def test_an_answer_that_was_not_kept_cannot_be_judged(tmp_path: Path) -> None:
+    answers = tmp_path / "answers"
+    answers.write_text("200 2\nok\n200 2\nok\n")
+    ask = Ask("hello", "/hello")
+    launch = Launch((), tmp_path, 0, (ask,))
+
+    judge(launch, ask, answers, at_least=2)
+    with pytest.raises(BadAnswerError, match="2 answers were kept to be judged, of 3 or more"):
+        judge(launch, ask, answers, at_least=3)
