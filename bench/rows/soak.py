@@ -1,6 +1,6 @@
 """Ten minutes of full load: whether memory, open files or the rate change."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ SLICE_SECONDS = 30
 
 
 @dataclass(frozen=True)
-class _Slice:
+class Slice:
     """What was seen after a slice of the load."""
 
     after_seconds: float
@@ -36,14 +36,15 @@ def measure(plan: Plan, cores: Cores, out: Path) -> str:
         with running(launch, cores.for_servers(1), folder / "ours.log") as (server, _):
             load(launch.port, launch.asks[0], plan.warm_up_seconds, cores.load)
             slices = list(_slices(server, launch, plan, cores, folder))
-    first, last = slices[0], slices[-1]
-    lines = [
+    return put_section(out, "soak", _lines(slices), cores, [one.noise for one in slices])
+
+
+def _lines(slices: Sequence[Slice]) -> list[str]:
+    return [
         "## Soak",
         "",
-        f"{last.after_seconds / 60:g} minutes of full load with RS256, one worker. From the first "
-        f"row to the last: memory {_change(first.memory_mib, last.memory_mib)}, "
-        f"open files {last.open_files - first.open_files:+d}, "
-        f"rate {_change(first.rate, last.rate)}.",
+        f"{slices[-1].after_seconds / 60:g} minutes of full load with RS256, one worker. "
+        f"{changes(slices)}",
         "",
         *table(
             ("after s", "tokens/s", "p99 ms", "memory MiB", "open files"),
@@ -59,20 +60,38 @@ def measure(plan: Plan, cores: Cores, out: Path) -> str:
             ],
         ),
     ]
-    return put_section(out, "soak", lines, cores, [one.noise for one in slices])
+
+
+def changes(slices: Sequence[Slice]) -> str:
+    """Return a sentence on what differs between the first slice and the last."""
+    first, last = slices[0], slices[-1]
+    if first is last:
+        return "That is too short to compare its beginning with its end."
+    return (
+        f"From the first row to the last: memory {_change(first.memory_mib, last.memory_mib)}, "
+        f"open files {last.open_files - first.open_files:+d}, "
+        f"rate {_change(first.rate, last.rate)}."
+    )
 
 
 def _slices(
     server: Server, launch: Launch, plan: Plan, cores: Cores, folder: Path
-) -> Iterator[_Slice]:
+) -> Iterator[Slice]:
     after = 0.0
-    while after < plan.soak_seconds:
-        result, _, noise = measured(server, launch, launch.asks[0], SLICE_SECONDS, cores, folder)
-        after += SLICE_SECONDS
+    for seconds in lengths(plan.soak_seconds):
+        result, _, noise = measured(server, launch, launch.asks[0], seconds, cores, folder)
+        after += seconds
         print(f"soak: {after:g} s", flush=True)
-        yield _Slice(
+        yield Slice(
             after, result.rate, result.p99_ms, server.memory_mib(), server.open_files(), noise
         )
+
+
+def lengths(seconds: float) -> Iterator[float]:
+    """Yield how long each slice of so many seconds is: the last one has the rest."""
+    while seconds > 0:
+        yield min(SLICE_SECONDS, seconds)
+        seconds -= SLICE_SECONDS
 
 
 def _change(first: float, last: float) -> str:

@@ -6,7 +6,7 @@ import pytest
 from bench.client_calls import CALLS_A_BLOCK, PLAIN, above, one_round
 from bench.measuring import Noise
 from bench.reconciliation import memory_mib
-from bench.rows import client, reconciliation
+from bench.rows import client, reconciliation, soak
 from bench.rows.index import ROWS
 from bench.rows.reconciliation import Run
 
@@ -70,3 +70,18 @@ def test_the_section_on_the_client_has_a_line_for_each_call_over_all_rounds() ->
     section = client.lines(rounds)
 
     assert section[-1] == "| ours | 535 (520–550) | 30 (20–40) |"  # noqa: RUF001 - stands there
+
+
+def test_a_soak_is_no_longer_than_it_was_asked_to_be() -> None:
+    assert list(soak.lengths(12)) == [12]
+    assert list(soak.lengths(75)) == [30, 30, 15]
+
+
+def test_a_soak_of_one_slice_is_compared_with_nothing() -> None:
+    first = soak.Slice(30, 500, 20, memory_mib=100, open_files=22, noise=RUN.noise)
+    last = soak.Slice(60, 505, 20, memory_mib=101, open_files=23, noise=RUN.noise)
+
+    assert soak.changes([first]) == "That is too short to compare its beginning with its end."
+    assert soak.changes([first, last]) == (
+        "From the first row to the last: memory +1.0 %, open files +1, rate +1.0 %."
+    )
