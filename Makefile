@@ -58,7 +58,7 @@ coverage: .venv/development.installed ## run every test once more, with branch c
 	@$(VENV_PYTHON) -m coverage combine --quiet
 	@$(VENV_PYTHON) -m coverage report
 
-bench-stages: .venv/development.installed ## count a token's instructions by stage (CHECK=1: fail where they grew)
+bench-stages: .venv/development.installed ## count a token's instructions by stage, two minutes, with valgrind (CHECK=1: fail where they grew)
 	@$(VENV_PYTHON) -m bench.instructions $(if $(CHECK),--check)
 
 lint: .venv/development.installed ## check style and types
@@ -91,7 +91,7 @@ lock: .venv/development.installed ## write the hashed locks in requirements/ ane
 	@$(LOCK_ONE) --extra client-service --extra openbao --output-file requirements/client-service.txt
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/bin/python:
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed; none was found. Name yours: make up PYTHON=/path/to/python3" >&2; exit 1; }

@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 from bench.counted_stages import TIMES
+from bench.programs import ROOT
 
 KNOWN = Path(__file__).with_suffix(".json")
 MORE_THAN_BEFORE = 1.05
@@ -31,16 +32,28 @@ def main() -> None:
     """Count, print, and compare with what is known or write it down."""
     arguments = _arguments()
     if shutil.which("valgrind") is None:
-        sys.exit("valgrind is not installed: nothing else here counts instructions")
-    counts = counted()
+        sys.exit("valgrind is not installed (on Debian and Ubuntu: apt install valgrind)")
     known: dict[str, Counts] = json.loads(KNOWN.read_text()) if KNOWN.exists() else {}
     before = known.get(build(), {})
+    print(heading(bool(before), arguments.write), flush=True)
+    counts = counted()
     for stage, count in counts.items():
         print(f"{stage:32}{count:12,}{change(count, before.get(stage)):>10}")
     if arguments.write:
         KNOWN.write_text(json.dumps(known | {build(): counts}, indent=2, sort_keys=True) + "\n")
     elif arguments.check:
         _judge(counts, before)
+
+
+def heading(is_known: bool, is_written: bool) -> str:
+    """Return what the numbers are, and what becomes of them: it takes a while until they come."""
+    file = KNOWN.relative_to(ROOT)
+    return (
+        f"Instructions per call, Python {platform.python_version()} ({sys.prefix}), "
+        + (f"and by how much they differ from {file}" if is_known else f"unknown to {file}")
+        + (", where they will be written" if is_written else "; nothing is written")
+        + ". valgrind counts for some two minutes."
+    )
 
 
 def counted() -> Counts:

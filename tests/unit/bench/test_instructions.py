@@ -1,6 +1,6 @@
 import pytest
 
-from bench.instructions import change, grown
+from bench.instructions import change, grown, heading
 
 BEFORE = {"sign": 1000, "parse": 200}
 
@@ -22,3 +22,11 @@ def test_a_stage_that_takes_over_five_percent_more_is_named(
 
 def test_how_much_a_stage_differs_is_told_in_percent() -> None:
     assert (change(1100, 1000), change(900, 1000), change(5, None)) == ("+10.0%", "-10.0%", "")
+
+
+def test_what_is_counted_beside_what_and_whether_it_is_written_is_told_first() -> None:
+    compared, new = heading(True, False), heading(False, True)
+
+    assert compared.startswith("Instructions per call, Python 3.")
+    assert "differ from bench/instructions.json; nothing is written." in compared
+    assert "unknown to bench/instructions.json, where they will be written." in new
