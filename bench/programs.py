@@ -107,6 +107,8 @@ def _preferred_python() -> str | None:
     """Return the Python that is named, or a 3.13 that runs: on the path, or kept by pyenv."""
     kept = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     named = os.environ.get(PYTHON_VARIABLE)
+    if named and shutil.which(named) is None:
+        raise CannotRunError(f"{PYTHON_VARIABLE} names {named}, which is no program")
     if named:
         return named
     names = [f"python{PREFERRED_PYTHON}", *map(str, kept.glob(f"{PREFERRED_PYTHON}.*/bin/python"))]

@@ -27,8 +27,8 @@ SEED = 8
 LINES = (
     "## Tokens, by the number of registered clients",
     "",
-    "Each request is of another client, chosen at random; a process keeps 10,000 clients for five "
-    "seconds. All have the same secret, which spares us a million of them.",
+    "Where there are several, each request is of another client, chosen at random; a process keeps "
+    "10,000 clients for five seconds. All have the same secret, which spares us a million of them.",
 )
 
 
