@@ -25,6 +25,7 @@ PYTHON_VARIABLE = "BENCH_PYTHON"
 PREFERRED_PYTHON = "3.13"
 LOCKS = ("auth-server", "resource-server", "client-service")
 INSTALL_SECONDS = 900
+RESULTS_LEFT_OUT = (":!bench/RESULTS.md", ":!bench/*.svg")
 OLDEST_JAVA = 21
 
 GUNICORN_OF_PEERS = ("--worker-class", "gthread", "--threads", "4", "--keep-alive", "5")
@@ -68,6 +69,19 @@ def run(command: Iterable[str], folder: Path, environment: Mapping[str, str] | N
         lines = (ran.stderr.strip() or ran.stdout.strip() or "it said nothing").splitlines()
         raise CannotRunError(f"{Path(ran.args[0]).name} failed: {lines[-1]}")
     return ran.stdout
+
+
+def commit() -> str:
+    """Return the commit that is checked out, and whether files differ from it.
+
+    The results do not count: the row that was measured before has written them.
+    """
+    try:
+        name = run(["git", "describe", "--always", "--exclude=*"], ROOT).strip()
+        changed = run(["git", "diff", "--name-only", "HEAD", "--", ".", *RESULTS_LEFT_OUT], ROOT)
+    except CannotRunError:
+        return "no commit"
+    return f"commit {name}{' with changes' if changed else ''}"
 
 
 def bench_python() -> str:

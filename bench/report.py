@@ -13,6 +13,7 @@ from bench.machine import Cores, description
 from bench.measuring import Noise
 from bench.plan import Plan
 from bench.plots import bars
+from bench.programs import commit
 from bench.spread import Spread, ratios
 from bench.wrk import CONNECTIONS
 
@@ -25,6 +26,8 @@ most machines.
 RESULTS = "RESULTS.md"
 ALGORITHMS = ("RS256", "ES256")
 CEILING = "hello"
+QUIET_VARIATION = 1.1
+"""By how much the fixed loop varies at most where the figures are worth reading (README.md)."""
 
 _COLUMNS = {
     "tokens/s": ("rate", 0),
@@ -48,17 +51,26 @@ def write_report(comparison: Comparison, plan: Plan, cores: Cores, folder: Path)
     for algorithm in ALGORITHMS:
         lines += ["", *_of_one_algorithm(comparison.measurements, algorithm, folder)]
     lines += ["", "### Versions", "", *_versions(comparison)]
-    return put_section(
-        folder, "tokens", lines, cores, [one.noise for one in comparison.measurements]
-    )
+    noises = [one.noise for one in comparison.measurements]
+    return put_section(folder, "tokens", lines, cores, noises, plan.rounds)
 
 
 def put_section(
-    folder: Path, name: str, lines: Sequence[str], cores: Cores, noises: Sequence[Noise]
+    folder: Path,
+    name: str,
+    lines: Sequence[str],
+    cores: Cores,
+    noises: Sequence[Noise],
+    rounds: int | None = None,
 ) -> str:
-    """Write the section ``name`` of `RESULTS.md`, with its day, machine and noise."""
+    """Write the section ``name`` of `RESULTS.md`, with its day, commit, machine and noise.
+
+    ``rounds`` is how many there were; None where the row has none.
+    """
     day = time.strftime("%Y-%m-%d", time.gmtime())
-    section = "\n".join([*lines, "", f"{day}, {description(cores)}.", "", *noise_lines(noises)])
+    sample = " One round: no range, a sample." if rounds == 1 else ""
+    made = f"{day}, {commit()}, {description(cores)}.{sample}"
+    section = "\n".join([*lines, "", made, "", *noise_lines(noises)])
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / RESULTS
     before = file.read_text() if file.exists() else HEAD
@@ -90,7 +102,7 @@ def shown(spread: Spread, digits: int) -> str:
 
 
 def noise_lines(noises: Sequence[Noise]) -> list[str]:
-    """Return a table of what else went on, over all measurements of a section."""
+    """Return what else went on, over all measurements of a section: a warning and a table."""
     parts = {
         "the fixed loop before each measurement, ms": [one.calibration_ms for one in noises],
         "others on the server's cores, %": [one.others_percent for one in noises],
@@ -99,7 +111,15 @@ def noise_lines(noises: Sequence[Noise]) -> list[str]:
         "load average": [one.load_average for one in noises],
     }
     rows = [(name, shown(Spread.of(figures), 1)) for name, figures in parts.items()]
-    return table(("noise", ""), rows)
+    return [*_warning([one.calibration_ms for one in noises]), *table(("noise", ""), rows)]
+
+
+def _warning(loops: Sequence[float]) -> list[str]:
+    variation = max(loops) / min(loops)
+    if variation <= QUIET_VARIATION:
+        return []
+    said = f"**The machine was not quiet (the fixed loop varied {variation:.1f}-fold): "
+    return [said + "read the ratios, not the figures.**", ""]
 
 
 def _of_one_algorithm(

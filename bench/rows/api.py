@@ -32,8 +32,8 @@ def measure(plan: Plan, cores: Cores, out: Path) -> str:
         tokens = {name: _tokens(issuer, kid) for name, kid in KIDS.items()}
         trusted = TrustedIssuer(issuer.url, issuer.jwks())
         comparison = compare(api_peers(trusted, partial(_asks, tokens)), plan, cores)
-    lines = _lines(comparison)
-    return put_section(out, "api", lines, cores, [one.noise for one in comparison.measurements])
+    noises = [one.noise for one in comparison.measurements]
+    return put_section(out, "api", _lines(comparison), cores, noises, plan.rounds)
 
 
 def _tokens(issuer: OwnIssuer, kid: str) -> list[str]:

@@ -36,7 +36,8 @@ def measure(plan: Plan, cores: Cores, out: Path) -> str:
             rounds.append(told)
             noises.append(noise)
         versions = python_versions(stack.python, "requests", "urllib3")
-    return put_section(out, "client", [*lines(rounds), "", f"{versions}."], cores, noises)
+    section = [*lines(rounds), "", f"{versions}."]
+    return put_section(out, "client", section, cores, noises, plan.rounds)
 
 
 def _one_round(stack: OwnStack, client: Companion, seconds: float) -> tuple[Round, Noise]:

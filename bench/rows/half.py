@@ -35,7 +35,8 @@ def measure(plan: Plan, cores: Cores, out: Path) -> str:
     left_out: dict[str, str] = {}
     one_round = partial(_one_round, plan, cores)
     found, _ = in_rounds(token_peers(), plan.rounds, left_out, one_round)
-    return put_section(out, "half", _lines(found, left_out), cores, [one.noise for one in found])
+    noises = [one.noise for one in found]
+    return put_section(out, "half", _lines(found, left_out), cores, noises, plan.rounds)
 
 
 def _one_round(

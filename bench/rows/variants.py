@@ -32,7 +32,7 @@ def measure_variants(
     missing = [f"- {peer}: left out, {why}" for peer, why in comparison.left_out.items()]
     section = [*lines, "", *table(head, rows), *([""] if missing else []), *missing]
     noises = [one.noise for one in comparison.measurements]
-    return put_section(out, name, section, cores, noises)
+    return put_section(out, name, section, cores, noises, plan.rounds)
 
 
 def _figures(found: Sequence[Measurement]) -> list[str]:

@@ -1,8 +1,14 @@
+from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
+from bench.launch import CannotRunError
+from bench.machine import Cores
+from bench.measuring import Noise
 from bench.plots import bars
-from bench.programs import java_version_in
-from bench.report import shown, table, with_section
+from bench.programs import PYTHON_VARIABLE, bench_python, commit, java_version_in
+from bench.report import noise_lines, put_section, shown, table, with_section
 from bench.spread import Spread
 
 
@@ -18,6 +24,48 @@ def test_a_row_that_is_measured_again_replaces_its_own_section_alone() -> None:
 def test_a_figure_is_shown_with_its_range_where_it_has_one() -> None:
     assert shown(Spread(2, 1, 3), 1) == "2.0 (1.0–3.0)"  # noqa: RUF001 - what stands in the page
     assert shown(Spread(2, 2, 2), 0) == "2"
+
+
+def noise(calibration_ms: float) -> Noise:
+    return Noise(calibration_ms, others_percent=1, stolen_percent=0, load_percent=5, load_average=1)
+
+
+def test_where_the_fixed_loop_varied_much_the_section_warns_of_its_figures() -> None:
+    quiet, loud = noise_lines([noise(20), noise(22)]), noise_lines([noise(20), noise(90)])
+
+    assert quiet[0] == "| noise |  |"
+    assert loud[:3] == [
+        "**The machine was not quiet (the fixed loop varied 4.5-fold): "
+        "read the ratios, not the figures.**",
+        "",
+        "| noise |  |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rounds", "said"),
+    [
+        pytest.param(1, 1, id="one round"),
+        pytest.param(3, 0, id="three rounds"),
+        pytest.param(None, 0, id="a row without rounds"),
+    ],
+)
+def test_a_section_says_of_which_commit_it_is_and_whether_it_is_a_sample(
+    tmp_path: Path, rounds: int | None, said: int
+) -> None:
+    section = put_section(tmp_path, "one", ["## One"], Cores(0, 1), [noise(20)], rounds)
+
+    assert section.count(f", {commit()}, ") == 1
+    assert section.count("One round: no range, a sample.") == said
+
+
+def test_a_python_that_is_named_and_is_none_is_told_by_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(PYTHON_VARIABLE, "/nope")
+
+    with pytest.raises(CannotRunError, match=r"^BENCH_PYTHON names /nope, which is no program$"):
+        bench_python()
 
 
 def test_a_table_is_in_the_form_of_markdown() -> None:
