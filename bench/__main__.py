@@ -62,7 +62,7 @@ def _peers(parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> list[
     peers = quick_peers() if chosen.quick else all_peers()
     found = [peer for peer in peers if chosen.only in peer.name.lower()]
     if not found:
-        names = ", ".join(dict.fromkeys(peer.name for peer in peers))
+        names = "; ".join(dict.fromkeys(peer.name for peer in peers))
         parser.error(f"no server has {chosen.only!r} in its name; there are: {names}")
     return [peer for peer in peers if peer.name == OURS or peer in found]
 

@@ -10,8 +10,8 @@ from bench.programs import CACHE
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        pytest.param(["--only", "nodejs"], "there are: ours, node-oidc-provider,", id="no such"),
-        pytest.param(["--quick", "--only", "node"], "there are: ours, bare", id="not a quick one"),
+        pytest.param(["--only", "nodejs"], "there are: ours; node-oidc-provider;", id="no such"),
+        pytest.param(["--quick", "--only", "node"], "there are: ours; bare", id="not a quick one"),
         pytest.param(["--only", "node", "--row", "api"], "not of a --row", id="with a row"),
     ],
 )
