@@ -8,6 +8,8 @@ from typing import Literal
 
 FORM = "application/x-www-form-urlencoded"
 SCOPE = "Read"
+AUDIENCE = "urn:bench:api"
+"""The API that the peers' tokens are for, as their own files name it."""
 TOKEN_FORM = f"grant_type=client_credentials&scope={SCOPE}"
 
 
@@ -70,6 +72,8 @@ class Launch:
     first: Ask | None = None
     """What is asked until the server answers; the first of ``asks`` unless it is named."""
     start_seconds: float = 60
+    audience: str = AUDIENCE
+    """The API that its tokens have to name."""
 
 
 @dataclass(frozen=True)

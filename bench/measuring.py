@@ -116,6 +116,6 @@ def judge(launch: Launch, ask: Ask, answers: Path, at_least: int) -> None:
         count = require_200(answers_in(answers))
     else:
         keys = published_keys(launch.port, launch.jwks_path)
-        count = verify_tokens(answers_in(answers), keys, ask.algorithm)
+        count = verify_tokens(answers_in(answers), keys, ask.algorithm, launch.audience)
     if count < at_least:
         raise BadAnswerError(f"{count} answers were kept to be judged, of {at_least} or more")

@@ -140,7 +140,7 @@ def _of_one_algorithm(
             [(peer, *_figures(found)) for peer, found in by_peer.items()],
         ),
         "",
-        "Ours divided by it, round for round:",
+        "Ours divided by it, round for round; above 1 is good for tokens/s, below 1 for all else:",
         "",
         *table(
             ("server", *_COLUMNS),

@@ -2,7 +2,7 @@
 
 A server could be fast because it hands out one token twice, or one that nobody would accept. So
 each has to be a 200, with a token of the algorithm that was measured, good under the server's
-published keys, for the scope that was asked, and different from all others.
+published keys, for the API and the scope that were asked, and different from all others.
 """
 
 import json
@@ -48,7 +48,9 @@ def require_200(answers: Iterable[tuple[int, bytes]]) -> int:
     return count
 
 
-def verify_tokens(answers: Iterable[tuple[int, bytes]], keys: KeySet, algorithm: str) -> int:
+def verify_tokens(
+    answers: Iterable[tuple[int, bytes]], keys: KeySet, algorithm: str, audience: str
+) -> int:
     """Return how many tokens there are; raise BadAnswerError where one is not good."""
     seen: set[str] = set()
     for status, body in answers:
@@ -57,21 +59,32 @@ def verify_tokens(answers: Iterable[tuple[int, bytes]], keys: KeySet, algorithm:
         if token in seen:
             raise BadAnswerError("the same token came twice")
         seen.add(token)
-        _judge(token, keys, algorithm)
+        _judge(token, keys, algorithm, audience)
     return len(seen)
 
 
-def _judge(token: str, keys: KeySet, algorithm: str) -> None:
+def _judge(token: str, keys: KeySet, algorithm: str, audience: str) -> None:
     try:
         claims = jwt.decode(token, keys, algorithms=[algorithm]).claims
     except (JoseError, ValueError) as error:
         raise BadAnswerError(f"a token that does not verify with {algorithm}: {error}") from error
+    if audience not in audiences_in(claims):
+        raise BadAnswerError(f"a token for {claims.get('aud')!r}, not for {audience!r}")
     scopes = scopes_in(claims)
     if SCOPE not in scopes or NOT_ASKED_FOR in scopes:
-        raise BadAnswerError(f"a token for {claims.get('scope')!r}, not for {SCOPE}")
+        raise BadAnswerError(f"a token with scope {claims.get('scope')!r}, not with {SCOPE}")
     lifetime = claims["exp"] - claims["iat"]
     if abs(lifetime - LIFETIME_SECONDS) > SLACK_SECONDS:
         raise BadAnswerError(f"a token that lives for {lifetime} s, not for {LIFETIME_SECONDS} s")
+
+
+def audiences_in(claims: dict[str, Any]) -> list[str]:
+    """Return whom a token is for, one text or a list (RFC 7519 §4.1.3).
+
+    Keycloak adds its own `account` to the API.
+    """
+    audience = claims.get("aud") or []
+    return [audience] if isinstance(audience, str) else list(audience)
 
 
 def scopes_in(claims: dict[str, Any]) -> list[str]:

@@ -4,13 +4,13 @@ from bench.launch import Peer
 from bench.peers.keycloak import KEYCLOAK
 from bench.peers.node import OIDC_PROVIDER
 from bench.peers.ours import OURS
-from bench.peers.python_peers import AUTHLIB, AUTHLIB_WITH_ROWS, HELLO
+from bench.peers.python_peers import AUTHLIB, AUTHLIB_WITH_ROWS, HELLO, HELLO_ON_OUR_WORKER
 from bench.peers.spring import SPRING, SPRING_BCRYPT
 
 
 def quick_peers() -> list[Peer]:
     """Return those that need nothing but Python."""
-    return [*OURS, *AUTHLIB, HELLO]
+    return [*OURS, *AUTHLIB, HELLO, HELLO_ON_OUR_WORKER]
 
 
 def token_peers() -> list[Peer]:
@@ -21,4 +21,5 @@ def token_peers() -> list[Peer]:
 def all_peers() -> list[Peer]:
     """Return all of them."""
     java = [SPRING, SPRING_BCRYPT, KEYCLOAK]
-    return [*OURS, OIDC_PROVIDER, *java, *AUTHLIB, AUTHLIB_WITH_ROWS, HELLO]
+    hellos = [HELLO, HELLO_ON_OUR_WORKER]
+    return [*OURS, OIDC_PROVIDER, *java, *AUTHLIB, AUTHLIB_WITH_ROWS, *hellos]

@@ -81,6 +81,7 @@ class OurServer:
             self.environment,
             JWKS_PATH,
             python_versions(self.python, *PACKAGES),
+            audience=API,
         )
 
 

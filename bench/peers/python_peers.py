@@ -1,5 +1,6 @@
 """The peers in Python, on the same interpreter and the same locked packages as ours."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -7,26 +8,32 @@ from bench.launch import FORM, TOKEN_FORM, Ask, Launch, Peer, token_ask
 from bench.programs import (
     GUNICORN_OF_PEERS,
     PEERS,
+    ROOT,
     bench_python,
     bench_secret,
     free_port,
     python_versions,
 )
+from shared.service_app import WORKER_WITHOUT
+
+OUR_WORKER = ("--worker-class", WORKER_WITHOUT, "--threads", "1", "--keep-alive", "5")
+"""How our authorization server is served, unless it is told to have threads."""
 
 
-def gunicorn(port: int) -> tuple[str, ...]:
+def gunicorn(port: int, served: Sequence[str] = GUNICORN_OF_PEERS) -> tuple[str, ...]:
     """Return the command that serves `app:app` of the folder it runs in, with one worker."""
-    command = (bench_python(), "-m", "gunicorn", "--workers", "1", *GUNICORN_OF_PEERS)
+    command = (bench_python(), "-m", "gunicorn", "--workers", "1", *served)
     return (*command, "--bind", f"127.0.0.1:{port}", "--log-level", "warning", "app:app")
 
 
-def _hello(_: Path) -> Launch:
+def _hello(served: Sequence[str], _: Path) -> Launch:
     port = free_port()
     return Launch(
-        gunicorn(port),
+        gunicorn(port, served),
         PEERS / "flask-hello",
         port,
         (Ask("hello", "/hello", headers={"Content-Type": FORM}, body=TOKEN_FORM),),
+        {"PYTHONPATH": str(ROOT)},  # where our worker is
         versions=python_versions(bench_python(), "Flask", "gunicorn"),
     )
 
@@ -51,7 +58,8 @@ def _authlib(algorithm: str, row_for_each_token: bool, folder: Path) -> Launch:
     )
 
 
-HELLO = Peer("Flask hello", _hello)
+HELLO = Peer("Flask hello", partial(_hello, GUNICORN_OF_PEERS))
+HELLO_ON_OUR_WORKER = Peer("Flask hello, our worker", partial(_hello, OUR_WORKER))
 AUTHLIB = tuple(
     Peer("bare Authlib", partial(_authlib, algorithm, False)) for algorithm in ("RS256", "ES256")
 )

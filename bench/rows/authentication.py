@@ -29,7 +29,8 @@ LINES = (
     "## Tokens, by the method of authentication",
     "",
     f"The tokens are signed by {TOKENS_BY}. An assertion is verified, and its `jti` is stored "
-    "until it expires: each is good once. They are signed beforehand, off the clock.",
+    "until it expires: each is good once. They are signed beforehand, off the clock. "
+    "Each waits until its `jti` is on the disk, so tokens/s are the disk's: read the CPU.",
 )
 
 

@@ -23,7 +23,7 @@ import org.springframework.security.oauth2.jose.jws.SignatureAlgorithm;
 import org.springframework.security.oauth2.server.authorization.token.JwtEncodingContext;
 import org.springframework.security.oauth2.server.authorization.token.OAuth2TokenCustomizer;
 
-/** What Spring Boot does not configure by itself: the keys, and which client gets ES256. */
+/** What Spring Boot does not configure by itself: keys, audience, and which client gets ES256. */
 @Configuration
 @Profile("authorization-server")
 class AuthorizationServer {
@@ -35,10 +35,11 @@ class AuthorizationServer {
         return new ImmutableJWKSet<>(new JWKSet(List.of(rsa, ec)));
     }
 
-    /** Spring signs access tokens with RS256 unless the header says otherwise. */
+    /** Spring makes a token for its client, and signs it with RS256, unless told otherwise. */
     @Bean
-    OAuth2TokenCustomizer<JwtEncodingContext> algorithm() {
+    OAuth2TokenCustomizer<JwtEncodingContext> accessTokens() {
         return context -> {
+            context.getClaims().audience(List.of("urn:bench:api"));
             if (context.getRegisteredClient().getClientId().equals("bench-es")) {
                 context.getJwsHeader().algorithm(SignatureAlgorithm.ES256);
             }
