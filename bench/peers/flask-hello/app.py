@@ -1,4 +1,4 @@
-"""A Flask view that answers a small POST with a small JSON: the ceiling of all Flask servers."""
+"""A Flask view that answers a small POST with a small JSON: what Flask itself costs."""
 
 from typing import Any
 
