@@ -72,12 +72,16 @@ def request_text(port: int, ask: Ask) -> str:
 
 
 class _Connection:
-    """One connection: idle, or waiting for the answer to the request that was due at a time."""
+    """One connection: idle, or waiting for the answer to the request that was due at a time.
+
+    A server may end it with any answer, as Tomcat does with the hundredth; then it is opened anew.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._received = b""
         self.due = 0.0
+        self.is_over = False
         self.socket = self._opened()
 
     def _opened(self) -> socket.socket:
@@ -97,8 +101,19 @@ class _Connection:
         self._received += received
         found = answer_in(self._received)
         if found is not None:
+            self.is_over = is_last_on_its_connection(self._received)
             self._received = b""
         return found
+
+    def open_anew(self) -> None:
+        self.socket.close()
+        self.socket, self.is_over = self._opened(), False
+
+
+def is_last_on_its_connection(answer: bytes) -> bool:
+    """Tell whether the server says that it ends the connection with this answer."""
+    head = answer.partition(END_OF_HEAD)[0].lower()
+    return b"\r\nconnection: close" in head
 
 
 def answer_in(received: bytes) -> tuple[int, bytes] | None:
@@ -167,6 +182,10 @@ def pace(task: Task) -> list[float]:
                 if found is not None:
                     latencies.append((time.perf_counter() - connection.due) * 1000)
                     answers.write(b"%d %d\n%s\n" % (found[0], len(found[1]), found[1]))
+                    if connection.is_over:
+                        waiting.unregister(connection.socket)
+                        connection.open_anew()
+                        waiting.register(connection.socket, selectors.EVENT_READ, connection)
                     idle.append(connection)
     for connection in connections:
         connection.socket.close()

@@ -71,3 +71,33 @@ def test_a_request_that_waits_for_its_turn_has_its_time_from_when_it_was_due(
     assert latencies[0] >= 300
     assert latencies[1] >= 240  # due 50 ms after the first, sent when that was answered
     assert latencies[5] < latencies[1]
+
+
+@pytest.fixture
+def server_that_ends_each_connection() -> Iterator[int]:
+    """Answer one request on each connection, for six of them, and say so."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=_answer_and_close, args=(listener, 6))
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()
+
+
+def _answer_and_close(listener: socket.socket, times: int) -> None:
+    for _ in range(times):
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(ANSWER.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+
+
+def test_a_connection_that_the_server_ends_is_opened_anew(
+    tmp_path: Path, server_that_ends_each_connection: int
+) -> None:
+    answers = tmp_path / "answers"
+    port = server_that_ends_each_connection
+    request = request_text(port, Ask("one", "/", method="GET"))
+
+    latencies = pace(Task(port, request, 50, 0.12, str(answers), connections=1))
+
+    assert (len(latencies), list(answers_in(answers))) == (6, [(200, b"ok")] * 6)
