@@ -85,12 +85,12 @@ class _PlainFlask(Flask):
         return MapAdapter(
             self.url_map,
             environ.get("HTTP_HOST", ""),
-            environ["SCRIPT_NAME"],
+            environ.get("SCRIPT_NAME", ""),
             "",  # no subdomain
             environ["wsgi.url_scheme"],
             environ["PATH_INFO"].encode("latin-1").decode(errors="replace"),
             environ["REQUEST_METHOD"],
-            environ["QUERY_STRING"],
+            environ.get("QUERY_STRING", ""),
         )
 
 

@@ -98,6 +98,16 @@ def test_a_declared_proxy_says_scheme_host_and_client() -> None:
     assert answer.json == {"url": "https://api.example.com/seen", "client": "203.0.113.7"}
 
 
+def test_a_server_may_leave_out_what_is_empty() -> None:
+    environ = EnvironBuilder("/seen", "http://localhost").get_environ()
+    for name in ("SCRIPT_NAME", "QUERY_STRING"):  # PEP 3333, "environ Variables"
+        del environ[name]
+
+    _, status, _ = run_wsgi_app(app_with(), environ)
+
+    assert status == "200 OK"
+
+
 def test_every_answer_carries_the_security_headers() -> None:
     headers = app_with().test_client().get("/livez").headers
 
