@@ -5,6 +5,7 @@ import re
 import socket
 import struct
 import time
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
@@ -92,6 +93,27 @@ class WholeRequestWorker(ImpatientThreadWorker):
         else:
             self.poller.unregister(client)
             self._finish(conn, stays)
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """Close connections that were idle for too long."""
+        if not force:
+            self._spare_who_has_sent(self.keepalived_conns)
+        super().murder_keepalived(force)
+
+    def murder_pending(self) -> None:
+        """Close new connections on which nothing has come for too long."""
+        self._spare_who_has_sent(self.pending_conns)
+        super().murder_pending()
+
+    def _spare_who_has_sent(self, connections: deque[Any]) -> None:
+        """Give time to those on which something has come while this process handled others."""
+        if not connections or connections[0].timeout > time.monotonic():
+            return
+        readable = {key.fileobj for key, _ in self.poller.select(0)}
+        for conn in [conn for conn in connections if conn.sock in readable]:
+            connections.remove(conn)
+            conn.set_timeout()
+            connections.append(conn)  # in the order of their ends
 
     def handle(self, conn: Any) -> Any:
         """Handle a request on ``conn`` in a thread, which waits until the answer is taken."""

@@ -21,10 +21,13 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SECONDS = 120
+SECONDS_OF_THE_BENCHMARK = 600  # two minutes where nothing else runs
 
 # `make up` and `make run` have tests of their own, and `make test` is what runs this. `make clean`
-# would delete the developer's own `.local`: what it does beyond `rm` is run below.
-NOT_RUN_HERE = {"make up", "make test", "make clean", "make run"}
+# would delete the developer's own `.local`: what it does beyond `rm` is run below. The benchmark
+# starts servers of its own, whatever system there is.
+BENCHMARK = "make bench QUICK=1"
+NOT_RUN_HERE = {"make up", "make test", "make clean", "make run", BENCHMARK}
 
 COMMANDS = [
     line.partition("  #")[0].strip()
@@ -45,7 +48,9 @@ def own_system(request: pytest.FixtureRequest) -> OwnSystem:
     return system
 
 
-def run(stack: OwnSystem, command: str) -> subprocess.CompletedProcess[str]:
+def run(
+    stack: OwnSystem, command: str, seconds: float = SECONDS
+) -> subprocess.CompletedProcess[str]:
     ports = stack.demo.ports
     for shown, own in (
         (9000, ports.auth_server),
@@ -61,7 +66,7 @@ def run(stack: OwnSystem, command: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | {STATE_DIR_VARIABLE: str(stack.demo.state)},
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=seconds,
         check=False,
     )
 
@@ -104,6 +109,14 @@ def test_a_command_of_the_readme_works_as_it_stands_there(
     assert result.returncode == 0, result.stderr
     if command.startswith("curl"):
         assert isinstance(json.loads(result.stdout), dict)
+
+
+def test_the_benchmark_of_the_readme_measures_ours_beside_its_peers(own_stack: LocalStack) -> None:
+    assert BENCHMARK in COMMANDS
+    result = run(own_stack, BENCHMARK, SECONDS_OF_THE_BENCHMARK)
+
+    assert result.returncode == 0, result.stderr
+    assert "| ours |" in result.stdout
 
 
 def test_make_up_tells_the_five_arrows(own_system: OwnSystem) -> None:
