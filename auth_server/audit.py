@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from flask import Flask, Response, g, has_app_context, json, request
+from flask import Flask, Response, g, json, request
 
 from shared.identifiers import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH
+from shared.service_logging import log_event
 
 log = logging.getLogger("audit")
 
@@ -37,16 +38,23 @@ def note(**facts: object) -> None:
 
 def noted() -> dict[str, Any]:
     """Return the facts of the decision under way."""
-    facts: dict[str, Any] = g.setdefault("audit", {}) if has_app_context() else {}
+    try:
+        facts: dict[str, Any] = g.audit
+    except AttributeError:  # the first of this decision
+        facts = g.audit = {}
+    except RuntimeError:  # no request: a command
+        return {}
     return facts
 
 
 def record(action: str, outcome: str, **facts: object) -> None:
     """Write an event: what was decided about, how it went, and whatever else is known of it."""
-    known = {name: fact for name, fact in facts.items() if fact is not None and fact != ""}
-    because = f" because {known['reason']}" if "reason" in known else ""
-    event = {"action": action, "outcome": outcome, **known}
-    log.info("%s: %s%s", action, outcome, because, extra={"event": event})
+    event: dict[str, object] = {"action": action, "outcome": outcome}
+    for name, fact in facts.items():
+        if fact is not None and fact != "":
+            event[name] = fact
+    because = f" because {facts['reason']}" if facts.get("reason") else ""
+    log_event(log, f"{action}: {outcome}{because}", event)
 
 
 def said(text: str) -> str:

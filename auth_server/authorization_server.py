@@ -3,17 +3,19 @@
 What stays Authlib's is the way of a request through the grant. The grant is in `token_endpoint`.
 """
 
-import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+from wsgiref.types import WSGIEnvironment
 
+import orjson
 from authlib.integrations.flask_oauth2.authorization_server import AuthorizationServer
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import OAuth2Request
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from flask import Response
+from werkzeug.wsgi import ClosingIterator
 
 from auth_server import audit
 from auth_server.client_authentication import validate_client
@@ -30,9 +32,6 @@ from shared.identifiers import TOKEN_PATH
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
 
 
-_as_json = json.JSONEncoder().encode
-
-
 class TokenRequest(OAuth2Request):
     """What Authlib sees of a request: its form alone. Authlib's own reads the query too."""
 
@@ -40,6 +39,21 @@ class TokenRequest(OAuth2Request):
         super().__init__("POST", TOKEN_PATH)
         self.payload = BasicOAuth2Payload(form.parameters)  # type: ignore[assignment]  # was None
         self.token_form = form
+
+
+class TokenAnswer(Response):
+    """An answer with status 200 to a POST, whole from the beginning.
+
+    Werkzeug's own looks for a Location, for a body that is to be left out, and for its length.
+    """
+
+    def get_wsgi_response(
+        self, environ: WSGIEnvironment
+    ) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
+        """Return body, status and headers, as they are."""
+        del environ
+        body = ClosingIterator(self.iter_encoded(), self.close)
+        return body, self.status, self.headers.to_wsgi_list()
 
 
 class TokenServer(AuthorizationServer):
@@ -81,7 +95,7 @@ class TokenServer(AuthorizationServer):
     def handle_response(self, status: int, body: dict[str, Any], headers: object) -> Response:
         """Return the answer; its headers are those of every answer to a client (`app.py`)."""
         del headers
-        return Response(_as_json(body), status, mimetype="application/json")
+        return TokenAnswer(orjson.dumps(body), status, content_type="application/json")
 
     def handle_error_response(self, request: object, error: OAuth2Error) -> Response:
         """Answer an error as this service answers all of them."""

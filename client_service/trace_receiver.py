@@ -38,10 +38,9 @@ def trace_receiver(database: Database, own_service: str) -> Blueprint:
     def receive() -> ResponseReturnValue:
         if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
             abort(403, "spans are taken from services, not from web pages")
-        request.max_content_length = LONGEST_BODY_BYTES
         if request.mimetype != MEDIA_TYPE:
             abort(415, f"spans are taken as {MEDIA_TYPE}")
-        events = _events_in(_unpacked(whole_body(request)))
+        events = _events_in(_unpacked(whole_body(request, LONGEST_BODY_BYTES)))
         store_reported_events(database, events, own_service)
         return Response(ExportTraceServiceResponse().SerializeToString(), mimetype=MEDIA_TYPE)
 

@@ -69,6 +69,8 @@ class WholeRequestWorker(ImpatientThreadWorker):
     def init_process(self) -> None:
         """Begin, in the process that was forked."""
         wsgi.Response = AnswerInOnePiece  # where gunicorn looks for it; there is no setting
+        _look_up_once(self.cfg)
+        wsgi.WSGIErrorsWrapper = lru_cache(maxsize=1)(wsgi.WSGIErrorsWrapper)
         super().init_process()
 
     def hand_over(self, conn: Any) -> None:
@@ -210,6 +212,15 @@ class AnswerInOnePiece(wsgi.Response):
             write(self.sock, before + data)
         elif rest := data[_sent_at_once(self.sock, data) :]:
             reader.unsent = rest
+
+
+def _look_up_once(cfg: Any) -> None:
+    """Make each setting of gunicorn's a plain attribute.
+
+    They are asked for thirty times a request, and each time gunicorn looks where they are. They
+    do not change in a worker: who loads them again is the master, for new workers.
+    """
+    vars(cfg).update({name: setting.get() for name, setting in cfg.settings.items()})
 
 
 def _is_new(conn: Any) -> bool:

@@ -18,12 +18,11 @@ from shared.metrics_listener import gunicorn_hooks
 from shared.service_logging import ACCESS_LOG_FORMAT, logging_configuration
 from shared.settings import MetricsSettings, ServiceSettings, require_declared_transport
 from shared.tracing import trace_requests
+from shared.whole_body import LONGEST_BODY_BYTES
 
 WORKER_WITH_THREADS = "shared.gunicorn_worker.ImpatientThreadWorker"
 WORKER_WITHOUT = "shared.gunicorn_worker.WholeRequestWorker"
 NO_ACCESS_LOG = "shared.gunicorn_worker.LoggerWithoutAccess"
-
-LONGEST_BODY_BYTES = 64 * 1024
 
 Headers = Sequence[tuple[str, str]]
 
@@ -34,7 +33,7 @@ SECURITY_HEADERS: Headers = (
 )
 """What every answer has, unless its view says something else."""
 
-_PORT = re.compile(r":\d{1,5}$")
+_HOST = re.compile(r"([a-z0-9.-]+|\[[a-f0-9:.]+\])(?::[1-9]\d{0,4})?", re.ASCII)
 
 
 def service_app(
@@ -115,18 +114,27 @@ class _AnswersWithHeaders:
 
     def __init__(self, application: WSGIApplication, of_paths: Mapping[str, Headers]) -> None:
         self._application = application
-        self._of_paths = {path: (*SECURITY_HEADERS, *more) for path, more in of_paths.items()}
+        self._of_paths = {
+            path: _by_name((*SECURITY_HEADERS, *more)) for path, more in of_paths.items()
+        }
+        self._of_others = _by_name(SECURITY_HEADERS)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        wanted = self._of_paths.get(environ["PATH_INFO"], SECURITY_HEADERS)
+        wanted = self._of_paths.get(environ["PATH_INFO"], self._of_others)
 
         def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
-            present = {name.lower() for name, _ in headers}
-            headers += [header for header in wanted if header[0].lower() not in present]
+            lacking = wanted.copy()
+            for name, _ in headers:
+                lacking.pop(name.lower(), None)
+            headers += lacking.values()
             return start_response(status, headers, *error)
 
         return self._application(environ, start)
+
+
+def _by_name(headers: Headers) -> dict[str, tuple[str, str]]:
+    return {header[0].lower(): header for header in headers}
 
 
 def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]:
@@ -183,10 +191,11 @@ def _request_check(settings: ServiceSettings) -> Callable[[], None]:
         # to write the audit trail, do not.
         if path.startswith("//") or not path.startswith("/"):
             abort(404)
-        if environ["SERVER_PROTOCOL"] != "HTTP/1.0" and "HTTP_HOST" not in environ:
+        host = environ.get("HTTP_HOST")
+        if host is None and environ["SERVER_PROTOCOL"] != "HTTP/1.0":
             abort(400, "the request has no Host header")  # RFC 9112 §3.2: MUST
         # A host that is not ours would stand in links that we build.
-        if path not in HEALTH_PATHS and not is_ours(request.host):
+        if path not in HEALTH_PATHS and not is_ours(host or request.host):
             abort(400, "the Host header names none of this service's hosts")
 
     return refuse_unwanted
@@ -197,7 +206,10 @@ def is_trusted(host: str, settings: ServiceSettings) -> bool:
 
     Werkzeug's own check takes no IPv6 address and, for a name in capitals, says no.
     """
-    name = _PORT.sub("", host).lower()
+    parts = _HOST.fullmatch(host.lower())
+    if parts is None:  # what is no host at all would stand in headers as well
+        return False
+    name = parts[1]
     return any(
         name == trusted.lower() or (trusted.startswith(".") and name.endswith(trusted.lower()))
         for trusted in settings.trusted_hosts

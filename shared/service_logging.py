@@ -4,10 +4,13 @@ import json
 import logging
 import logging.config
 import re
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 
+import orjson
 from opentelemetry import trace
 
 from shared import arrows
@@ -70,6 +73,21 @@ def _level_of_arrows(level: str, requests: LogRequests) -> str:
     return level if requests == "arrows" or level == "ERROR" else "WARNING"
 
 
+def log_event(log: logging.Logger, message: str, event: Mapping[str, object]) -> None:
+    """Log ``event`` at INFO as ``log.info(message, extra={"event": event})``, in half the time."""
+    if log.isEnabledFor(logging.INFO):
+        log.handle(_EventRecord(log.name, message, event))
+
+
+class _EventRecord(logging.LogRecord):
+    _all_there_is = vars(logging.LogRecord("", logging.INFO, "", 0, "", None, None))
+
+    def __init__(self, logger: str, message: str, event: Mapping[str, object]) -> None:
+        # Not super's: it looks each time for thread, process, task and file, which no line tells.
+        vars(self).update(self._all_there_is)
+        self.name, self.msg, self.event, self.created = logger, message, event, time.time()
+
+
 class RedactingJsonFormatter(logging.Formatter):
     """Formats a record as one JSON object, its texts redacted.
 
@@ -84,32 +102,42 @@ class RedactingJsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line for ``record``."""
-        event: dict[str, Any] = getattr(record, "event", {})
+        second, fraction = divmod(record.created, 1)
         fields: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
+            "time": f"{_in_utc(int(second))}.{int(fraction * 1_000_000):06}+00:00",
             "level": record.levelname,
             "logger": record.name,
             "service": self._service,
-            "message": redacted(record.getMessage()),
+            "message": record.getMessage(),
         }
+        event: dict[str, Any] = getattr(record, "event", {})
         if "trace_id" not in event:
-            fields |= _ids_of_the_trace()
+            context = trace.get_current_span().get_span_context()
+            if context.is_valid:
+                fields["trace_id"] = trace.format_trace_id(context.trace_id)
+                fields["span_id"] = trace.format_span_id(context.span_id)
         if record.exc_info:
-            fields["exception"] = redacted(self.formatException(record.exc_info))
-        # One look at all texts at once: in most lines there is nothing to find.
-        if _may_hold_one("\0".join(map(str, event.values()))):
-            event = {name: _redacted(value) for name, value in event.items()}
-        return _as_json(fields | event)
+            fields["exception"] = self.formatException(record.exc_info)
+        return _line(fields | event)
 
 
-def _ids_of_the_trace() -> dict[str, str]:
-    context = trace.get_current_span().get_span_context()
-    if not context.is_valid:
-        return {}
-    return {
-        "trace_id": trace.format_trace_id(context.trace_id),
-        "span_id": trace.format_span_id(context.span_id),
-    }
+@lru_cache(maxsize=2)
+def _in_utc(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _line(fields: dict[str, Any]) -> str:
+    """Return ``fields`` as JSON in ASCII, redacted.
+
+    One look at the whole line first: in most there is nothing to find.
+    """
+    try:
+        line = orjson.dumps(fields, default=str, option=_AS_JSON_DOES).decode()
+    except TypeError:  # half of a surrogate pair, or a number of more than 64 bits
+        return _as_json(_redacted(fields))
+    if line.isascii() and not _may_hold_one(line, _MARKS_IN_JSON):
+        return line
+    return _as_json(_redacted(fields))
 
 
 def without_trace_of_silence(record: logging.LogRecord) -> bool:
@@ -135,17 +163,17 @@ def redacted(text: str) -> str:
     Authorization header, credentials of forms and JSON, and passwords in URLs. It does not know
     a secret that stands alone and has no form of ours.
     """
-    if not _may_hold_one(text):
+    if not _may_hold_one(text, _MARKS):
         return text
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
 
 
-def _may_hold_one(text: str) -> bool:
+def _may_hold_one(text: str, marks: Sequence[str]) -> bool:
     """Tell whether ``text`` is worth a search by the patterns, which cost fifty times as much."""
     small = text.casefold()  # as the patterns, which take the long s for an s
-    for mark in _MARKS:  # noqa: SIM110 - `any` of a generator takes twice as long
+    for mark in marks:  # noqa: SIM110 - `any` of a generator takes twice as long
         if mark in small:
             return True
     return False
@@ -156,10 +184,17 @@ def _redacted(value: object) -> object:
         return redacted(value)
     if isinstance(value, dict):
         return {name: _redacted(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(part) for part in value]
     return value
 
 
-_as_json = json.JSONEncoder(default=str).encode
+def _as_text(value: object) -> str:
+    return redacted(str(value))
+
+
+_as_json = json.JSONEncoder(default=_as_text, separators=(",", ":")).encode
+_AS_JSON_DOES = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
 def _start_and_length(match: re.Match[str]) -> str:
@@ -172,6 +207,9 @@ def _length(match: re.Match[str]) -> str:
 
 _MARKS = ("eyj", "ccs_", "=", "@", "'", '"', "basic", "bearer")
 """What each text has, in small letters, that one of the patterns below finds something in."""
+
+_MARKS_IN_JSON = tuple(mark.replace('"', '\\"') for mark in _MARKS)
+"""The same, in a line of JSON, where each name stands between quotes."""
 
 _PATTERNS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     # A JWT, whole or cut: its header is a JSON object in base64url.

@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace.sampling import (
     Sampler,
     SamplingResult,
 )
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, Span, SpanContext, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.health import HEALTH_PATHS
@@ -144,7 +144,9 @@ def trace_requests(app: Flask, provider: TracerProvider) -> None:
 
 def _ids_alone(above: context.Context | None) -> Span:
     """Return a span that nobody receives: the SDK's own judges and describes it first, in vain."""
-    caller = trace.get_current_span(above).get_span_context()
+    caller = (
+        INVALID_SPAN_CONTEXT if above is None else trace.get_current_span(above).get_span_context()
+    )
     trace_id = caller.trace_id if caller.is_valid else _new_ids.generate_trace_id()
     span_id = _new_ids.generate_span_id()
     # What tracers of others wrote goes along (W3C Trace Context §3.5: MUST).

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import orjson
 from joserfc.util import urlsafe_b64encode
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -31,8 +32,6 @@ from shared.health import NotReadyError
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 5  # after a reading that failed
-
-_as_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ class Signer:
         joserfc's own encodes and judges header and key again for each token, which makes an
         ES256 token cost a tenth more.
         """
-        signing_input = self.protected + b"." + urlsafe_b64encode(_as_json(claims).encode())
+        signing_input = self.protected + b"." + urlsafe_b64encode(orjson.dumps(claims))
         return (signing_input + b"." + urlsafe_b64encode(self.sign(signing_input))).decode()
 
 
@@ -207,7 +206,7 @@ def _signer(view: View, algorithm: SigningAlgorithm, typ: str, now: float) -> Si
     for key in candidates:
         if private_key := private_keys.get(key.kid):
             header = {"alg": key.algorithm, "typ": typ, "kid": key.kid}
-            protected = urlsafe_b64encode(_as_json(header).encode())
+            protected = urlsafe_b64encode(orjson.dumps(header))
             return Signer(view, int(now), signing(key.algorithm, private_key), protected)
     raise KeysCannotBeOpenedError(f"none of {len(candidates)} {algorithm} keys can be opened")
 

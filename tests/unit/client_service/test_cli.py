@@ -128,7 +128,7 @@ def test_a_bug_fails_the_run_and_stands_in_the_log(
 
     assert result.exit_code == 1
     assert result.stdout.endswith("failed: internal_error (AttributeError)\n")
-    assert '"exception": "Traceback' in result.stderr
+    assert '"exception":"Traceback' in result.stderr
 
 
 def test_migrate_is_safe_to_run_again(app: Flask) -> None:

@@ -62,6 +62,7 @@ def test_only_a_request_of_the_old_http_may_name_no_host(protocol: str, status: 
         pytest.param("badexample.com", False, id="a longer name"),
         pytest.param("localhost.evil.example", False, id="our name in front"),
         pytest.param("localhost:x", False, id="no port"),
+        pytest.param('a",realm="x.example.com', False, id="no host"),
         pytest.param("", False, id="empty"),
     ],
 )
