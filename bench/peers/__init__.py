@@ -4,7 +4,13 @@ from bench.launch import Peer
 from bench.peers.keycloak import KEYCLOAK
 from bench.peers.node import OIDC_PROVIDER
 from bench.peers.ours import OURS
-from bench.peers.python_peers import AUTHLIB, AUTHLIB_WITH_ROWS, HELLO, HELLO_ON_OUR_WORKER
+from bench.peers.python_peers import (
+    AUTHLIB,
+    AUTHLIB_WITH_ROWS,
+    HELLO,
+    HELLO_ON_OUR_WORKER,
+    LEAST,
+)
 from bench.peers.spring import SPRING, SPRING_BCRYPT
 
 
@@ -22,4 +28,4 @@ def all_peers() -> list[Peer]:
     """Return all of them."""
     java = [SPRING, SPRING_BCRYPT, KEYCLOAK]
     hellos = [HELLO, HELLO_ON_OUR_WORKER]
-    return [*OURS, OIDC_PROVIDER, *java, *AUTHLIB, AUTHLIB_WITH_ROWS, *hellos]
+    return [*OURS, OIDC_PROVIDER, *java, *AUTHLIB, AUTHLIB_WITH_ROWS, *LEAST, *hellos]

@@ -58,8 +58,30 @@ def _authlib(algorithm: str, row_for_each_token: bool, folder: Path) -> Launch:
     )
 
 
+def _least(algorithm: str, _: Path) -> Launch:
+    port = free_port()
+    return Launch(
+        gunicorn(port, OUR_WORKER),
+        PEERS / "flask-least",
+        port,
+        (token_ask(algorithm, "/token", "bench", bench_secret()),),
+        {
+            "ALGORITHM": algorithm,
+            "ISSUER": f"http://127.0.0.1:{port}",
+            "BENCH_SECRET": bench_secret(),
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        "/jwks",
+        python_versions(bench_python(), "Flask", "gunicorn", "cryptography", "orjson"),
+    )
+
+
 HELLO = Peer("Flask hello", partial(_hello, GUNICORN_OF_PEERS))
 HELLO_ON_OUR_WORKER = Peer("Flask hello, our worker", partial(_hello, OUR_WORKER))
+LEAST = tuple(
+    Peer("the least in Flask", partial(_least, algorithm)) for algorithm in ("RS256", "ES256")
+)
 AUTHLIB = tuple(
     Peer("bare Authlib", partial(_authlib, algorithm, False)) for algorithm in ("RS256", "ES256")
 )

@@ -11,6 +11,7 @@ from bench.programs import PEERS
     "file",
     [
         "bare-authlib/app.py",
+        "flask-least/app.py",
         "node-oidc-provider/server.js",
         "spring/src/main/java/bench/AuthorizationServer.java",
     ],

@@ -1,0 +1,83 @@
+"""The least that a Flask server does for a token: read the form, compare a secret, sign a JWT.
+
+No library for OAuth, no store, no other client, no other error than 400 and 401, no log line.
+"""
+
+import os
+import secrets
+import time
+from base64 import b64decode, urlsafe_b64encode
+from hashlib import sha256
+from hmac import compare_digest
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from flask import Flask, Response, abort, request
+from joserfc.jwk import ECKey, RSAKey
+
+ALGORITHM, ISSUER = os.environ["ALGORITHM"], os.environ["ISSUER"]
+API = "urn:bench:api"
+LIFETIME_SECONDS = 300
+SECRET_HASH = sha256(f"bench:{os.environ['BENCH_SECRET']}".encode()).digest()
+
+_key = ECKey.generate_key("P-256") if ALGORITHM == "ES256" else RSAKey.generate_key(2048)
+_kid = _key.thumbprint()
+_private: Any = _key.raw_value
+_header = urlsafe_b64encode(orjson.dumps({"alg": ALGORITHM, "typ": "at+jwt", "kid": _kid}))
+_sha256, _ecdsa, _pkcs1 = SHA256(), ECDSA(SHA256()), PKCS1v15()
+
+app = Flask(__name__)
+
+
+@app.post("/token")
+def token() -> Response:
+    """Return an access token for the one client."""
+    form = parse_qs(request.get_data(as_text=True))
+    if form.get("grant_type") != ["client_credentials"] or form.get("scope") != ["Read"]:
+        abort(400)
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    presented = sha256(b64decode(credentials)).digest()
+    if scheme != "Basic" or not compare_digest(presented, SECRET_HASH):
+        abort(401)
+    answer = {
+        "access_token": _signed(int(time.time())),
+        "token_type": "Bearer",
+        "expires_in": LIFETIME_SECONDS,
+        "scope": "Read",
+    }
+    return Response(orjson.dumps(answer), content_type="application/json")
+
+
+@app.get("/jwks")
+def jwks() -> dict[str, Any]:
+    """Return the public key."""
+    return {"keys": [_key.as_dict(private=False, kid=_kid, alg=ALGORITHM)]}
+
+
+def _signed(now: int) -> str:
+    claims = {
+        "iss": ISSUER,
+        "exp": now + LIFETIME_SECONDS,
+        "aud": API,
+        "sub": "bench",
+        "client_id": "bench",
+        "iat": now,
+        "jti": secrets.token_urlsafe(16),
+        "scope": "Read",
+    }
+    text = _unpadded(_header) + b"." + _unpadded(urlsafe_b64encode(orjson.dumps(claims)))
+    if ALGORITHM == "ES256":
+        r, s = decode_dss_signature(_private.sign(text, _ecdsa))
+        signature = r.to_bytes(32) + s.to_bytes(32)
+    else:
+        signature = _private.sign(text, _pkcs1, _sha256)
+    return (text + b"." + _unpadded(urlsafe_b64encode(signature))).decode()
+
+
+def _unpadded(encoded: bytes) -> bytes:
+    return encoded.rstrip(b"=")
