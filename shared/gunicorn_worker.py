@@ -1,5 +1,6 @@
 """gunicorn's thread worker, with an end to its patience; and one that does without its threads."""
 
+import errno
 import gc
 import re
 import socket
@@ -13,6 +14,7 @@ from typing import Any
 from gunicorn.glogging import Logger
 from gunicorn.http import wsgi
 from gunicorn.http.body import LengthReader
+from gunicorn.http.errors import NoMoreData
 from gunicorn.util import http_date, write
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
@@ -134,15 +136,30 @@ class WholeRequestWorker(ImpatientThreadWorker):
         self.nr_conns -= 1
 
     def _handle_here(self, conn: Any) -> Any:
-        """Handle a request, and tell the master now and then that this process lives.
+        """Handle a request as gunicorn's own does; tell the master now and then that we live.
 
         gunicorn's loop tells it once for all the requests that it found, however long they take.
+        And before each it asks whether the request is one of HTTP/2, and sets the socket, which
+        waits already unless it comes from a thread.
         """
         now = time.monotonic()
         if now >= self._next_notice:
             self._next_notice = now + NOTICE_SECONDS
             self.notify()
-        return super().handle(conn)
+        req = None
+        try:
+            if not conn.sock.getblocking():
+                conn.sock.setblocking(True)
+            req = next(conn.parser)
+            return bool(req) and self._keepalive_after(conn, self.handle_request(req, conn))
+        except (NoMoreData, StopIteration) as error:
+            self.log.debug("the peer closed a connection: %s", error)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+                self.log.exception("a connection failed while its request was handled")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it has an answer
+            self.handle_error(req, conn.sock, conn.client, error)
+        return False
 
     def _finish(self, conn: Any, stays: bool) -> None:
         if _unsent(conn):

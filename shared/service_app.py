@@ -10,7 +10,7 @@ from flask import Flask, Request, Response, abort, request
 from flask.sessions import NullSession, SessionInterface, SessionMixin
 from opentelemetry.sdk.trace import TracerProvider
 from werkzeug.middleware.proxy_fix import ProxyFix
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import MapAdapter, Rule
 
 from shared.gunicorn_worker import keep_what_is_loaded, share_what_is_loaded
 from shared.health import HEALTH_PATHS, Check, health_blueprint
@@ -72,6 +72,10 @@ class _PlainFlask(Flask):
     Its own looks at each function again before each call, and at the host three times a request.
     """
 
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._rules: dict[tuple[str, str], Rule] = {}
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return ``func``."""
         return func
@@ -81,7 +85,8 @@ class _PlainFlask(Flask):
         if request is None:
             return super().create_url_adapter(None)
         environ = request.environ
-        return MapAdapter(
+        return _RememberingAdapter(
+            self._rules,
             self.url_map,
             environ.get("HTTP_HOST", ""),
             environ.get("SCRIPT_NAME", ""),
@@ -91,6 +96,29 @@ class _PlainFlask(Flask):
             environ["REQUEST_METHOD"],
             environ.get("QUERY_STRING", ""),
         )
+
+
+class _RememberingAdapter(MapAdapter):
+    """Finds a view as werkzeug's own does, and remembers those whose path has no part that varies.
+
+    So there are no more to remember than there are views.
+    """
+
+    def __init__(self, rules: dict[tuple[str, str], Rule], *of_the_request: Any) -> None:
+        super().__init__(*of_the_request)
+        self._rules = rules
+
+    def match(self, *arguments: Any, **keywords: Any) -> Any:
+        """Return the rule and the arguments of the view for this path and method."""
+        if arguments or keywords != {"return_rule": True}:  # not Flask, which asks for this request
+            return super().match(*arguments, **keywords)
+        asked = self.path_info, self.default_method
+        if asked in self._rules:
+            return self._rules[asked], {}
+        rule, view_arguments = super().match(return_rule=True)
+        if not rule.arguments:
+            self._rules[asked] = rule
+        return rule, view_arguments
 
 
 class _NoSessions(SessionInterface):

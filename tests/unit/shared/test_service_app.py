@@ -159,3 +159,17 @@ def test_nobody_is_told_the_methods_of_a_route_before_its_check() -> None:
 def test_gunicorn_does_not_start_without_a_declared_transport() -> None:
     with pytest.raises(SystemExit, match="BANK_TRANSPORT"):
         gunicorn_settings("bank", BankSettings())
+
+
+def test_a_view_that_was_found_before_is_found_again_and_only_where_it_is() -> None:
+    app = app_with()
+    app.add_url_rule("/twice", view_func=lambda: "got", methods=["GET"])
+    app.add_url_rule("/of/<name>", "of", lambda name: name)
+    client = app.test_client()
+
+    for _ in range(2):
+        assert (client.get("/twice").text, client.head("/twice").text) == ("got", "")
+        assert client.get("/of/one").text + client.get("/of/two").text == "onetwo"
+        refused = client.post("/twice")
+        assert (refused.status_code, refused.allow.as_set()) == (405, {"get", "head"})
+        assert client.get("/twice/").status_code == 404

@@ -1,6 +1,8 @@
 import json
 import logging
 import sys
+from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from shared.service_logging import (
     RedactingJsonFormatter,
     configure_logging,
     is_no_passed_health_check,
+    log_event,
     redacted,
     without_trace_of_silence,
 )
@@ -18,6 +21,16 @@ from shared.tracing import span, tracer_provider
 
 JWT = "eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJodHRwOi8vbG9jYWxob3N0In0.c2lnbmF0dXJl"
 SECRET = "ccs_" + "Ab3-_" * 9
+
+
+class Said:
+    """Something that JSON does not know, and whose text holds a secret."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.text = texts[0]
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def formatted(message: str, **extra: Any) -> dict[str, Any]:
@@ -90,6 +103,45 @@ def test_no_secret_reaches_a_line(text: str, secret: str) -> None:
 )
 def test_a_line_without_a_secret_stays_as_it_is(text: str) -> None:
     assert redacted(text) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        pytest.param("\udc80", "\udc80", id="half a character"),
+        pytest.param("Zürich", "Zürich", id="beyond ASCII"),
+        pytest.param(2**70, 2**70, id="more than 64 bits"),
+        pytest.param(Fraction(1, 3), "1/3", id="no type of JSON"),
+        pytest.param({1: (2, None)}, {"1": [2, None]}, id="names that are no text"),
+    ],
+)
+def test_whatever_a_field_is_there_is_a_line_in_ascii(value: object, shown: object) -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 0, "", (), None)
+    record.event = {"field": value}
+    line = RedactingJsonFormatter("auth_server").format(record)
+
+    assert line.isascii()
+    assert json.loads(line)["field"] == shown
+
+
+@pytest.mark.parametrize("holder", [list, tuple, lambda texts: {"in": {"deep": texts[0]}}, Said])
+def test_a_secret_is_shortened_wherever_it_stands(holder: Callable[[list[str]], object]) -> None:
+    assert SECRET not in json.dumps(formatted("event", event={"held": holder([f"got {SECRET}"])}))
+
+
+def test_an_event_has_all_that_other_formatters_ask_for(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("audit")
+    with caplog.at_level(logging.INFO, "audit"):
+        log_event(log, "token: issued", {"action": "token"})
+        log.info("token: issued", extra={"event": {"action": "token"}})
+    ours, their = caplog.records
+
+    assert vars(ours).keys() == vars(their).keys()
+    assert (ours.name, ours.levelname, ours.getMessage()) == ("audit", "INFO", "token: issued")
+    assert 0 <= their.created - ours.created < 60
+    with caplog.at_level(logging.WARNING, "audit"):
+        log_event(log, "token: issued", {})
+    assert len(caplog.records) == 2
 
 
 def test_authlib_never_logs_at_debug_where_it_would_print_whole_tokens(
