@@ -6,6 +6,7 @@ They are what `shared.arrows` recorded, and nothing else; `GET /runs/{id}` shows
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,7 @@ MOST_PARAMETERS = 30
 MOST_EVENTS_OF_A_SERVICE = 100
 """A run reads many pages; the first hundred events of each service tell how it went."""
 MOST_EVENTS_OF_A_RUN = 400
+FULL_RUNS_REMEMBERED = 16
 OWN_ARROWS = frozenset({1, 4})
 """Those that start here: what another service says of them is not believed."""
 REPORTED_WITHIN_SECONDS = 60
@@ -76,10 +78,13 @@ def events_of_run(database: Database, run: Run) -> list[dict[str, Any]]:
     return sorted(events, key=lambda event: (event["time"], event.get("arrow", 9)))
 
 
-def store_events(database: Database, events: Sequence[SpanEvent]) -> None:
-    """Store those of ``events`` that belong to a run: each once, and a bounded number."""
+def store_events(database: Database, events: Sequence[SpanEvent]) -> set[str]:
+    """Store those of ``events`` that belong to a run: each once, and a bounded number.
+
+    Return the traces of the runs in which one had no room: of its service, they take no more.
+    """
     if not events:
-        return
+        return set()
     with database.writing() as session:
         traces = {event.trace_id for event in events}
         known = set(session.scalars(select(Run.trace_id).where(Run.trace_id.in_(traces))))
@@ -90,7 +95,9 @@ def store_events(database: Database, events: Sequence[SpanEvent]) -> None:
         counts: dict[tuple[str, str], int] = {}
         for trace_id, service, count in session.execute(counted.group_by("trace_id", "service")):
             counts[trace_id, service] = count
-        insert_if_absent(session, ArrowEvent, [row for row in rows if _has_room(row, counts)])
+        judged = [(row, _has_room(row, counts)) for row in rows]
+        insert_if_absent(session, ArrowEvent, [row for row, fits in judged if fits])
+    return {row["trace_id"] for row, fits in judged if not fits}
 
 
 def store_reported_events(
@@ -121,10 +128,14 @@ def _is_our_own(event: SpanEvent, own_service: str) -> bool:
 
 
 class ArrowEventProcessor(SpanProcessor):
-    """Stores the arrow events of this process' own spans, as each span ends."""
+    """Stores the arrow events of this process' own spans, as each span ends.
+
+    A run that takes no more of them is remembered: it may read thousands of pages.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._full: deque[str] = deque(maxlen=FULL_RUNS_REMEMBERED)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Store the events of ``span``; a database that is away does not disturb the run."""
@@ -132,6 +143,8 @@ class ArrowEventProcessor(SpanProcessor):
         if context is None:
             return
         trace_id = trace.format_trace_id(context.trace_id)
+        if trace_id in self._full:
+            return
         span_id = trace.format_span_id(context.span_id)
         events = [
             SpanEvent(trace_id, span_id, dict(event.attributes or {}))
@@ -139,7 +152,7 @@ class ArrowEventProcessor(SpanProcessor):
             if event.name in EVENT_NAMES
         ]
         try:
-            store_events(self._database, events)
+            self._full.extend(store_events(self._database, events))
         except SQLAlchemyError as error:
             log.warning("arrow events are not stored: %s", type(error).__name__)
 

@@ -1,9 +1,12 @@
 from typing import Any
 
 import pytest
+from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Span
 from sqlalchemy import func, select, text
+from sqlalchemy.event import listen
 
 from client_service.app import ClientService
 from client_service.arrow_events import (
@@ -37,6 +40,10 @@ def event(time: str = "t1", trace_id: str = TRACE, **changes: object) -> SpanEve
     attributes: dict[str, object] = {"outcome": "passed", "name": "ISSUE_TOKEN", "arrow": 3}
     attributes |= {"service": "auth_server", "time": time, **changes}
     return SpanEvent(trace_id, "cd" * 8, attributes)
+
+
+def trace_of(opened: Span) -> str:
+    return f"{opened.get_span_context().trace_id:032x}"
 
 
 def stored(database: Database) -> int:
@@ -122,6 +129,33 @@ def test_many_names_of_services_cannot_fill_it_either(database: Database) -> Non
     store_events(database, [event(f"{n}", service=f"s{n}") for n in range(500)])
 
     assert stored(database) == MOST_EVENTS_OF_A_RUN
+
+
+def test_a_run_that_takes_no_more_events_costs_the_database_nothing(
+    database: Database, provider: TracerProvider
+) -> None:
+    statements: list[str] = []
+    listen(database.engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+
+    def pages(count: int, parent: Context) -> int:
+        before = len(statements)
+        for _ in range(count):
+            with provider.get_tracer("x").start_as_current_span("page", parent):
+                passed(Arrow.READ_RESOURCE, status=200)
+        return len(statements) - before
+
+    with span(provider, "a run") as opened:
+        run_with_trace(database, trace_of(opened))
+        of_run = get_current()
+    assert pages(MOST_EVENTS_OF_A_SERVICE, of_run) > 0
+    pages(1, of_run)  # finds that there is no room
+
+    assert pages(1, of_run) == 0
+    with span(provider, "another run") as opened:
+        run_with_trace(database, trace_of(opened))
+        of_run = get_current()
+    assert pages(1, of_run) > 0
+    assert stored(database) == MOST_EVENTS_OF_A_SERVICE + 1
 
 
 def test_what_is_no_field_of_an_event_falls_away() -> None:
