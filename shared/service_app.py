@@ -33,7 +33,8 @@ SECURITY_HEADERS: Headers = (
 )
 """What every answer has, unless its view says something else."""
 
-_HOST = re.compile(r"([a-z0-9.-]+|\[[a-f0-9:.]+\])(?::[1-9]\d{0,4})?", re.ASCII)
+_HOST = re.compile(r"([a-z0-9.-]+|\[[a-f0-9:.]+\])(?::([1-9]\d{0,4}))?", re.ASCII)
+_HIGHEST_PORT = 65535
 
 
 def service_app(
@@ -235,7 +236,8 @@ def is_trusted(host: str, settings: ServiceSettings) -> bool:
     Werkzeug's own check takes no IPv6 address and, for a name in capitals, says no.
     """
     parts = _HOST.fullmatch(host.lower())
-    if parts is None:  # what is no host at all would stand in headers as well
+    # What is no host at all would stand in headers; and Werkzeug makes links to nowhere of it.
+    if parts is None or int(parts[2] or 0) > _HIGHEST_PORT:
         return False
     name = parts[1]
     return any(

@@ -62,6 +62,8 @@ def test_only_a_request_of_the_old_http_may_name_no_host(protocol: str, status: 
         pytest.param("badexample.com", False, id="a longer name"),
         pytest.param("localhost.evil.example", False, id="our name in front"),
         pytest.param("localhost:x", False, id="no port"),
+        pytest.param("localhost:65535", True, id="the highest port"),
+        pytest.param("localhost:65536", False, id="a port that no host has"),
         pytest.param('a",realm="x.example.com', False, id="no host"),
         pytest.param("", False, id="empty"),
     ],
