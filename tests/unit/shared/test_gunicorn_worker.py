@@ -246,6 +246,18 @@ def test_whoever_takes_answers_slowly_gets_all_of_them(server: Server) -> None:
         assert received.count(LONG) == 10
 
 
+def test_long_pieces_arrive_on_a_connection_that_was_with_a_thread_before(server: Server) -> None:
+    with server.connected() as connection:
+        connection.sendall(PUT + b"Content-Length: 5\r\n\r\n")
+        time.sleep(0.1)
+        connection.sendall(b"whole")
+        received_until(connection, b"PUT whole")
+        connection.sendall(b"GET /long-pieces HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        time.sleep(0.5)
+
+        assert received_until(connection, b"\r\n0\r\n\r\n").count(LONG) == 5
+
+
 def test_whoever_does_not_close_holds_up_nobody(server: Server) -> None:
     with ExitStack() as held:
         for _ in range(3):

@@ -2,6 +2,8 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
 
@@ -33,6 +35,14 @@ class Said:
         return self.text
 
 
+@dataclass
+class Credentials:
+    """Something that does not show what it holds."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+
+
 def formatted(message: str, **extra: Any) -> dict[str, Any]:
     record = logging.LogRecord("auth_server.app", logging.INFO, "app.py", 1, message, (), None)
     record.__dict__.update(extra)
@@ -50,6 +60,18 @@ def test_a_line_is_a_json_object_with_time_level_logger_and_service() -> None:
         "auth_server",
     )
     assert line["time"].endswith("+00:00")
+
+
+@pytest.mark.parametrize(
+    ("created", "time"),
+    [
+        pytest.param(1767225599.25, "2025-12-31T23:59:59.250000+00:00", id="a quarter"),
+        pytest.param(1767225600.015625, "2026-01-01T00:00:00.015625+00:00", id="zero in front"),
+        pytest.param(1767225600, "2026-01-01T00:00:00.000000+00:00", id="no fraction"),
+    ],
+)
+def test_the_time_of_a_line_is_exact_to_the_microsecond(created: float, time: str) -> None:
+    assert formatted("hello", created=created)["time"] == time
 
 
 def test_the_fields_of_an_event_stand_at_the_top_of_the_line() -> None:
@@ -112,6 +134,7 @@ def test_a_line_without_a_secret_stays_as_it_is(text: str) -> None:
         pytest.param("Zürich", "Zürich", id="beyond ASCII"),
         pytest.param(2**70, 2**70, id="more than 64 bits"),
         pytest.param(Fraction(1, 3), "1/3", id="no type of JSON"),
+        pytest.param(datetime(2026, 1, 1, tzinfo=UTC), "2026-01-01 00:00:00+00:00", id="time"),
         pytest.param({1: (2, None)}, {"1": [2, None]}, id="names that are no text"),
     ],
 )
@@ -124,9 +147,19 @@ def test_whatever_a_field_is_there_is_a_line_in_ascii(value: object, shown: obje
     assert json.loads(line)["field"] == shown
 
 
-@pytest.mark.parametrize("holder", [list, tuple, lambda texts: {"in": {"deep": texts[0]}}, Said])
+@pytest.mark.parametrize(
+    "holder",
+    [list, tuple, lambda texts: {"in": {"deep": texts[0]}}, Said],
+    ids=["list", "tuple", "mappings", "no type of JSON"],
+)
 def test_a_secret_is_shortened_wherever_it_stands(holder: Callable[[list[str]], object]) -> None:
     assert SECRET not in json.dumps(formatted("event", event={"held": holder([f"got {SECRET}"])}))
+
+
+def test_what_an_object_does_not_show_of_itself_stands_in_no_line() -> None:
+    held = Credentials("bank-reconciler", "of no form that is known")
+
+    assert formatted("event", event={"held": held})["held"] == repr(held)
 
 
 def test_an_event_has_all_that_other_formatters_ask_for(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,9 @@ def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iter
     if path == "/pieces":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"one ", b"two ", b"three"]
+    if path == "/long-pieces":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [LONG] * 5
     body = b"" if path == "/unread" else environ["wsgi.input"].read()
     answer = LONG if path == "/long" else f"{method} ".encode() + body
     start_response("200 OK", [("Content-Length", str(len(answer)))])
