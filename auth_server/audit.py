@@ -42,7 +42,7 @@ def noted() -> dict[str, Any]:
         facts: dict[str, Any] = g.audit
     except AttributeError:  # the first of this decision
         facts = g.audit = {}
-    except RuntimeError:  # no request: a command
+    except RuntimeError:  # outside the application, where nothing is recorded
         return {}
     return facts
 

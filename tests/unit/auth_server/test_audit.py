@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from auth_server.audit import LONGEST_SAID, actor, said
+from auth_server.audit import LONGEST_SAID, actor, note, noted, said
 from shared.service_logging import RedactingJsonFormatter
 from tests.unit.auth_server.running import BANK, Running
 
@@ -141,6 +141,12 @@ def test_no_secret_and_no_token_is_in_a_line_of_the_trail(
     lines = [format_(record) for record in caplog.records if record.name == "audit"]
     assert len(lines) == 2
     assert [line for line in lines if server.secret in line or token[-80:] in line] == []
+
+
+def test_what_is_noted_outside_the_application_is_forgotten() -> None:
+    note(client_id="worker")
+
+    assert noted() == {}
 
 
 def test_what_was_said_is_escaped_and_cut() -> None:
