@@ -1,6 +1,6 @@
 """The least that a Flask server does for a token: read the form, compare a secret, sign a JWT.
 
-No library for OAuth, no store, no other client, no other error than 400 and 401, no log line.
+No library for OAuth, no store, no other client, no error of its own but 400 and 401, no log line.
 """
 
 import os
