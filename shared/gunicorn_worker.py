@@ -72,6 +72,7 @@ class WholeRequestWorker(ImpatientThreadWorker):
         """Begin, in the process that was forked."""
         wsgi.Response = AnswerInOnePiece  # where gunicorn looks for it; there is no setting
         _look_up_once(self.cfg)
+        # What `wsgi.errors` is was made anew for each request, of the same settings.
         wsgi.WSGIErrorsWrapper = lru_cache(maxsize=1)(wsgi.WSGIErrorsWrapper)
         super().init_process()
 
