@@ -85,7 +85,9 @@ class _EventRecord(logging.LogRecord):
     def __init__(self, logger: str, message: str, event: Mapping[str, object]) -> None:
         # Not super's: it looks each time for thread, process, task and file, which no line tells.
         vars(self).update(self._all_there_is)
-        self.name, self.msg, self.event, self.created = logger, message, event, time.time()
+        now = time.time()
+        self.name, self.msg, self.event = logger, message, event
+        self.created, self.msecs = now, now % 1 * 1000 // 1
 
 
 class RedactingJsonFormatter(logging.Formatter):

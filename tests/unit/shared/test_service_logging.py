@@ -172,6 +172,7 @@ def test_an_event_has_all_that_other_formatters_ask_for(caplog: pytest.LogCaptur
     assert vars(ours).keys() == vars(their).keys()
     assert (ours.name, ours.levelname, ours.getMessage()) == ("audit", "INFO", "token: issued")
     assert 0 <= their.created - ours.created < 60
+    assert 0 <= ours.created % 1 * 1000 - ours.msecs < 1
     with caplog.at_level(logging.WARNING, "audit"):
         log_event(log, "token: issued", {})
     assert len(caplog.records) == 2
