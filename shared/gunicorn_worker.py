@@ -1,4 +1,10 @@
-"""gunicorn's thread worker, with an end to its patience; and one that does without its threads."""
+"""gunicorn's thread worker, with an end to its patience; and one that does without its threads.
+
+A connection is new until something has come on it, then handled, then kept alive, and handled
+again. gunicorn's worker waits for new and kept ones together (its poller), and hands each on which
+something comes to a thread. The second worker here hands over only those whose request is not all
+there. It speaks plain HTTP/1.1. `service_app.gunicorn_settings` chooses a worker and its hooks.
+"""
 
 import errno
 import gc
@@ -11,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
+from gunicorn.errors import ConfigError
 from gunicorn.glogging import Logger
 from gunicorn.http import wsgi
 from gunicorn.http.body import LengthReader
@@ -19,11 +26,17 @@ from gunicorn.util import http_date, write
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
 
 PATIENCE_SECONDS = 5
+"""How long a thread waits for the next byte of a request, or for room for the next of an answer."""
 WAITING_THREADS = 4
+"""How many wait for the rest of a request, where none is for handling it."""
 ENDING_THREADS = 16
+"""How many wait until an answer is taken or a connection closed."""
 LONGEST_ENDING_SECONDS = 30
+"""How long one of them waits for an answer to be taken."""
 NOTICE_SECONDS = 1
+"""How often a worker without threads tells gunicorn's master that it lives."""
 LONGEST_WHOLE_REQUEST = 16 * 1024
+"""How many bytes are read to see whether a request is all there; a longer one goes to a thread."""
 
 _http_date = lru_cache(maxsize=2)(http_date)
 _HEAD_ENDS = b"\r\n\r\n"
@@ -63,8 +76,18 @@ class WholeRequestWorker(ImpatientThreadWorker):
 
     _next_notice = 0.0
 
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Refuse TLS at the start: what is read here without waiting would be its records."""
+        super().check_config(cfg, log)
+        if cfg.is_ssl:
+            raise ConfigError("a worker without threads speaks no TLS: have a proxy end it")
+
     def get_thread_pool(self) -> Any:
-        """Return the threads that wait for requests; those for the ends are made as well."""
+        """Return the threads that wait for requests, whatever gunicorn's `threads` says.
+
+        Those for the ends of answers and connections are made as well.
+        """
         self._ending = ThreadPoolExecutor(ENDING_THREADS)
         return ThreadPoolExecutor(WAITING_THREADS)
 
@@ -78,7 +101,8 @@ class WholeRequestWorker(ImpatientThreadWorker):
 
     def hand_over(self, conn: Any) -> None:
         """Handle a request on ``conn``, which is not in the poller, or hand it to a thread."""
-        if _is_new(conn) and self.alive:  # one that stops puts nothing into the poller
+        # To the poller, where it is new, as gunicorn's own does with one on which nothing came.
+        if _is_new(conn) and self.alive:  # a worker that stops puts nothing there
             self.finish_request(conn, _done(_DEFER))
         elif not _has_whole_request(conn):
             super().hand_over(conn)

@@ -316,6 +316,20 @@ def test_whoever_is_answered_as_the_worker_is_told_to_stop_gets_it_all(server: S
     assert server.process.wait(SECONDS) == 0
 
 
+def test_a_worker_without_threads_refuses_tls_at_the_start() -> None:
+    options = [
+        "--worker-class",
+        "shared.gunicorn_worker.WholeRequestWorker",
+        "--certfile",
+        __file__,
+    ]
+    command = [sys.executable, "-m", "gunicorn", *options, "--bind", "127.0.0.1:0", APPLICATION]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+
+    assert told.returncode != 0
+    assert "speaks no TLS" in told.stderr
+
+
 class Threads:
     """Threads that only tell what they were given."""
 

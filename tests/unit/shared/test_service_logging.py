@@ -111,6 +111,7 @@ def test_a_secret_in_an_exception_is_shortened() -> None:
         pytest.param('{"access_token": "opaque-token-0123"}', "opaque-token-0123", id="json"),
         pytest.param("{'password': b'opaque-token-0123'}", "opaque-token-0123", id="python"),
         pytest.param("postgresql://bank:hunter2@db/bank", "hunter2", id="url"),
+        pytest.param("redis://:hunter2@counts", "hunter2", id="url without a name"),
     ],
 )  # fmt: skip
 def test_no_secret_reaches_a_line(text: str, secret: str) -> None:
@@ -135,6 +136,7 @@ def test_a_line_without_a_secret_stays_as_it_is(text: str) -> None:
         pytest.param(2**70, 2**70, id="more than 64 bits"),
         pytest.param(Fraction(1, 3), "1/3", id="no type of JSON"),
         pytest.param(datetime(2026, 1, 1, tzinfo=UTC), "2026-01-01 00:00:00+00:00", id="time"),
+        pytest.param(["Zürich", float("nan")], ["Zürich", None], id="no number"),
         pytest.param({1: (2, None)}, {"1": [2, None]}, id="names that are no text"),
     ],
 )
