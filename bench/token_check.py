@@ -11,6 +11,7 @@ in front, once a request. In a request that costs more than in a loop, as it dri
 CPU's caches what Flask needs next, and Flask what it needs.
 """
 
+import argparse
 import io
 import sys
 import time
@@ -46,6 +47,7 @@ Requests = Iterator[dict[str, object]]
 
 def main() -> None:
     """Measure, and print a line for each case."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with OwnIssuer(RESOURCE) as issuer:
         app = bank_without_database(issuer)
         seen = issuer.token("rsa")

@@ -7,6 +7,7 @@ headers, JSON, log and audit. The client is kept in memory, as of one that asks 
 five seconds. A CPU that others use too makes all of it dearer.
 """
 
+import argparse
 import logging
 import os
 import sys
@@ -53,6 +54,7 @@ Spent = defaultdict[str, float]
 
 def main() -> None:
     """Measure each algorithm, and print a line for each stage."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     costs = {algorithm: measured(algorithm) for algorithm in ALGORITHMS}
     print(f"{'':14}" + "".join(f"{algorithm:>10}" for algorithm in ALGORITHMS) + "   µs of CPU")
     for stage in [*STAGES, RESPOND, "whole"]:

@@ -11,13 +11,13 @@ import gc
 import re
 import socket
 import struct
+import sys
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
-from gunicorn.errors import ConfigError
 from gunicorn.glogging import Logger
 from gunicorn.http import wsgi
 from gunicorn.http.body import LengthReader
@@ -81,7 +81,7 @@ class WholeRequestWorker(ImpatientThreadWorker):
         """Refuse TLS at the start: what is read here without waiting would be its records."""
         super().check_config(cfg, log)
         if cfg.is_ssl:
-            raise ConfigError("a worker without threads speaks no TLS: have a proxy end it")
+            sys.exit("a worker without threads speaks no TLS: have a proxy end it")
 
     def get_thread_pool(self) -> Any:
         """Return the threads that wait for requests, whatever gunicorn's `threads` says.

@@ -23,7 +23,8 @@ OUR_WORKER = ("--worker-class", WORKER_WITHOUT, "--threads", "1", "--keep-alive"
 def gunicorn(port: int, served: Sequence[str] = GUNICORN_OF_PEERS) -> tuple[str, ...]:
     """Return the command that serves `app:app` of the folder it runs in, with one worker."""
     command = (bench_python(), "-m", "gunicorn", "--workers", "1", *served)
-    return (*command, "--bind", f"127.0.0.1:{port}", "--log-level", "warning", "app:app")
+    own = ("--bind", f"127.0.0.1:{port}", "--no-control-socket", "--log-level", "warning")
+    return (*command, *own, "app:app")
 
 
 def _hello(served: Sequence[str], _: Path) -> Launch:
@@ -73,7 +74,7 @@ def _least(algorithm: str, _: Path) -> Launch:
             "PYTHONDONTWRITEBYTECODE": "1",
         },
         "/jwks",
-        python_versions(bench_python(), "Flask", "gunicorn", "cryptography", "orjson"),
+        python_versions(bench_python(), "Flask", "gunicorn", "cryptography", "joserfc", "orjson"),
     )
 
 

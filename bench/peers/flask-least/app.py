@@ -1,6 +1,6 @@
 """The least that a Flask server does for a token: read the form, compare a secret, sign a JWT.
 
-No library for OAuth, no store, no other client, no error of its own but 400 and 401, no log line.
+No library for OAuth, no store, no other client, no log line; 400 and 401 are all its errors.
 """
 
 import os
@@ -23,12 +23,19 @@ from joserfc.jwk import ECKey, RSAKey
 ALGORITHM, ISSUER = os.environ["ALGORITHM"], os.environ["ISSUER"]
 API = "urn:bench:api"
 LIFETIME_SECONDS = 300
-SECRET_HASH = sha256(f"bench:{os.environ['BENCH_SECRET']}".encode()).digest()
+# Of the whole `id:secret`, as HTTP Basic has it: there is one client.
+CREDENTIALS_HASH = sha256(f"bench:{os.environ['BENCH_SECRET']}".encode()).digest()
+
+
+def _base64url(data: bytes) -> bytes:
+    return urlsafe_b64encode(data).rstrip(b"=")
+
 
 _key = ECKey.generate_key("P-256") if ALGORITHM == "ES256" else RSAKey.generate_key(2048)
 _kid = _key.thumbprint()
+# joserfc judges key and header anew for each token; cryptography signs, and nothing else.
 _private: Any = _key.raw_value
-_header = urlsafe_b64encode(orjson.dumps({"alg": ALGORITHM, "typ": "at+jwt", "kid": _kid}))
+_header = _base64url(orjson.dumps({"alg": ALGORITHM, "typ": "at+jwt", "kid": _kid}))
 _sha256, _ecdsa, _pkcs1 = SHA256(), ECDSA(SHA256()), PKCS1v15()
 
 app = Flask(__name__)
@@ -40,9 +47,7 @@ def token() -> Response:
     form = parse_qs(request.get_data(as_text=True))
     if form.get("grant_type") != ["client_credentials"] or form.get("scope") != ["Read"]:
         abort(400)
-    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-    presented = sha256(b64decode(credentials)).digest()
-    if scheme != "Basic" or not compare_digest(presented, SECRET_HASH):
+    if not _is_the_client(request.headers.get("Authorization", "")):
         abort(401)
     answer = {
         "access_token": _signed(int(time.time())),
@@ -59,6 +64,15 @@ def jwks() -> dict[str, Any]:
     return {"keys": [_key.as_dict(private=False, kid=_kid, alg=ALGORITHM)]}
 
 
+def _is_the_client(authorization: str) -> bool:
+    scheme, _, credentials = authorization.partition(" ")
+    try:
+        presented = sha256(b64decode(credentials)).digest()
+    except ValueError:
+        return False
+    return scheme.lower() == "basic" and compare_digest(presented, CREDENTIALS_HASH)
+
+
 def _signed(now: int) -> str:
     claims = {
         "iss": ISSUER,
@@ -70,14 +84,10 @@ def _signed(now: int) -> str:
         "jti": secrets.token_urlsafe(16),
         "scope": "Read",
     }
-    text = _unpadded(_header) + b"." + _unpadded(urlsafe_b64encode(orjson.dumps(claims)))
+    signed = _header + b"." + _base64url(orjson.dumps(claims))
     if ALGORITHM == "ES256":
-        r, s = decode_dss_signature(_private.sign(text, _ecdsa))
+        r, s = decode_dss_signature(_private.sign(signed, _ecdsa))
         signature = r.to_bytes(32) + s.to_bytes(32)
     else:
-        signature = _private.sign(text, _pkcs1, _sha256)
-    return (text + b"." + _unpadded(urlsafe_b64encode(signature))).decode()
-
-
-def _unpadded(encoded: bytes) -> bytes:
-    return encoded.rstrip(b"=")
+        signature = _private.sign(signed, _pkcs1, _sha256)
+    return (signed + b"." + _base64url(signature)).decode()
