@@ -1,3 +1,4 @@
+import os
 import socket
 from pathlib import Path
 
@@ -41,10 +42,11 @@ def test_a_service_that_ends_at_its_start_says_why_in_its_last_line(
 
 
 def test_a_free_port_is_free_and_a_taken_one_is_said_to_be_taken(tmp_path: Path) -> None:
+    port = 20_000 + os.getpid() % 10_000  # none that a connection of another test is given
     with socket.socket() as taker:
-        taker.bind(("127.0.0.1", 0))
+        taker.bind(("127.0.0.1", port))
         taker.listen()
-        taken = Service("auth_server", taker.getsockname()[1], tmp_path)
+        taken = Service("auth_server", port, tmp_path)
         with pytest.raises(DemoError, match="is taken by another program"):
             taken.require_free_port()
 
