@@ -16,6 +16,7 @@ import time
 import weakref
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from socket import SHUT_RDWR, socket
@@ -363,7 +364,7 @@ class ImpatientAdapter(HTTPAdapter):
 class _Impatient(HTTPConnection):
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # so is urllib3's own
         """Return the answer up to its body; a watchdog ends the wait, whatever it waits for."""
-        watchdog = Timer(self.timeout or 0, socket.shutdown, (self.sock, SHUT_RDWR))
+        watchdog = Timer(self.timeout or 0, _end_the_wait, (self.sock,))
         watchdog.daemon = True
         watchdog.start()
         try:
@@ -374,6 +375,11 @@ class _Impatient(HTTPConnection):
 
 class _ImpatientTls(_Impatient, HTTPSConnection):
     pass
+
+
+def _end_the_wait(waiting: socket) -> None:
+    with suppress(OSError):  # it ended by itself in this moment
+        waiting.shutdown(SHUT_RDWR)
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
