@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from flask import Flask, Response, g, json, request
+from flask import Flask, Response, json
 
+from shared.at_hand import this_g, this_request
 from shared.identifiers import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH
 from shared.service_logging import log_event
 
@@ -39,20 +40,20 @@ def note(**facts: object) -> None:
 def noted() -> dict[str, Any]:
     """Return the facts of the decision under way."""
     try:
-        facts: dict[str, Any] = g.audit
-    except AttributeError:  # the first of this decision
-        facts = g.audit = {}
+        kept = this_g()
     except RuntimeError:  # outside the application, where nothing is recorded
         return {}
+    try:
+        facts: dict[str, Any] = kept.audit
+    except AttributeError:  # the first of this decision
+        facts = kept.audit = {}
     return facts
 
 
 def record(action: str, outcome: str, **facts: object) -> None:
     """Write an event: what was decided about, how it went, and whatever else is known of it."""
-    event: dict[str, object] = {"action": action, "outcome": outcome}
-    for name, fact in facts.items():
-        if fact is not None and fact != "":
-            event[name] = fact
+    known = {name: fact for name, fact in facts.items() if fact is not None and fact != ""}
+    event: dict[str, object] = {"action": action, "outcome": outcome, **known}
     because = f" because {facts['reason']}" if facts.get("reason") else ""
     log_event(log, f"{action}: {outcome}{because}", event)
 
@@ -72,7 +73,7 @@ def audit_requests(app: Flask) -> None:
 
     @app.after_request
     def record_decision(response: Response) -> Response:
-        environ = request.environ
+        environ = this_request().environ
         action = AUDITED_PATHS.get(environ["PATH_INFO"])
         if action:
             address, status = environ.get("REMOTE_ADDR"), response.status_code

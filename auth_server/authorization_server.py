@@ -52,7 +52,9 @@ class TokenAnswer(Response):
     ) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
         """Return body, status and headers, as they are."""
         del environ
-        body = ClosingIterator(self.iter_encoded(), self.close)
+        body = self.iter_encoded()
+        if self._on_close:
+            body = ClosingIterator(body, self.close)
         return body, self.status, self.headers.to_wsgi_list()
 
 

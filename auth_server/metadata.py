@@ -35,34 +35,34 @@ def metadata(settings: AuthServerSettings, registry: Registry, keys: SigningKeys
     @views.get(OAUTH_METADATA_PATH)
     def oauth_metadata() -> Response:
         """Describe the server as RFC 8414 §2 has it."""
-        return jsonify(oauth_document(settings.issuer, request.host_url, scopes()))
+        document = oauth_document(settings.issuer, request.host_url, scopes())
+        return _to_be_kept(document, settings.metadata_max_age_seconds)
 
     @views.get(OPENID_CONFIGURATION_PATH)
     def openid_configuration() -> Response:
         """Describe the server as OpenID Connect Discovery §3 has it."""
-        return jsonify(openid_document(settings.issuer, request.host_url, scopes()))
+        document = openid_document(settings.issuer, request.host_url, scopes())
+        return _to_be_kept(document, settings.metadata_max_age_seconds)
 
     @views.get(JWKS_PATH)
     def jwks() -> Response:
         """Return the public keys (RFC 7517 §5); a private member is in none (decision 8)."""
         published, max_age = keys.jwks()
-        response = jsonify(keys=published)
-        response.headers["Cache-Control"] = f"public, max-age={max_age}"
-        return response
+        return _to_be_kept({"keys": published}, max_age)
 
     if issuer_path:
         # RFC 8414 §3.1 puts the well-known part before the issuer's path, OIDC Discovery §4 after.
         views.add_url_rule(OAUTH_METADATA_PATH + issuer_path, view_func=oauth_metadata)
         views.add_url_rule(issuer_path + OPENID_CONFIGURATION_PATH, view_func=openid_configuration)
 
-    @views.after_request
-    def may_be_kept(response: Response) -> Response:
-        if response.status_code == 200:
-            max_age = settings.metadata_max_age_seconds
-            response.headers.setdefault("Cache-Control", f"public, max-age={max_age}")
-        return response
-
     return views
+
+
+def _to_be_kept(document: dict[str, Any], max_age_seconds: int) -> Response:
+    """Answer with ``document``, which others may keep for so long."""
+    response = jsonify(document)
+    response.headers["Cache-Control"] = f"public, max-age={max_age_seconds}"
+    return response
 
 
 def oauth_document(issuer: str, host_url: str, scopes: list[str]) -> dict[str, Any]:

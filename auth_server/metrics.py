@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from http import HTTPStatus
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server import audit
@@ -19,6 +19,7 @@ from auth_server.registry import RegisteredClient
 from auth_server.signing_keys import SigningKeys
 from auth_server.signing_keys.change import times_of
 from auth_server.signing_keys.life import KeyTimes, leaves_at, state
+from shared.at_hand import this_g, this_request
 from shared.identifiers import TOKEN_PATH
 from shared.metrics import EXTENSION, BoundedNames, Metrics
 
@@ -126,15 +127,15 @@ def measure_token_requests(app: Flask, metrics: AuthServerMetrics) -> None:
 
     @app.before_request
     def begin() -> None:
-        g.began = time.perf_counter()
+        this_g().began = time.perf_counter()
 
     @app.after_request
     def count(response: Response) -> Response:
         if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             metrics.count_throttled_failure()
-        if request.environ["PATH_INFO"] == TOKEN_PATH:
+        if this_request().environ["PATH_INFO"] == TOKEN_PATH:
             facts = audit.noted()
-            began = g.get("began")
+            began = this_g().get("began")
             seconds = None if began is None else time.perf_counter() - began
             issued = response.status_code < 400
             outcome = ISSUED if issued else facts.get("error", str(response.status_code))

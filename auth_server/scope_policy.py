@@ -8,6 +8,7 @@ client may have an id_token. One token is for one resource.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from authlib.oauth2.rfc6749.errors import InvalidScopeError
 
@@ -100,6 +101,7 @@ def _one_resource(rights: ClientRights, resources: Sequence[str]) -> str:
     return resources[0]
 
 
+@lru_cache(maxsize=128)  # there are far fewer than requests; a refusal is not kept
 def _scope_tokens(scope: str | None) -> frozenset[str]:
     if scope is None:
         return frozenset()

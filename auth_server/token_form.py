@@ -89,8 +89,11 @@ def _body(request: Request) -> bytes:
 
 def _pairs(body: bytes) -> list[tuple[str, str]]:
     """Return names and values; an empty value counts as omitted (RFC 6749 §3.2, MUST)."""
-    pieces = [piece.partition(b"=") for piece in body.split(b"&")]
     try:
+        if b"%" not in body and b"+" not in body:  # nothing is encoded: most forms
+            texts = [piece.partition("=") for piece in body.decode().split("&")]
+            return [(name, value) for name, _, value in texts if value]
+        pieces = [piece.partition(b"=") for piece in body.split(b"&")]
         return [(form_decoded(name), form_decoded(value)) for name, _, value in pieces if value]
     except ValueError as error:
         raise InvalidRequestError("The form is not well-formed UTF-8.") from error

@@ -33,7 +33,7 @@ from resource_server.token_validation import (
     judge_audience,
     judge_issuer,
     judge_times,
-    refuse_long,
+    refuse_malformed,
     scopes_in,
     text_in,
     time_in,
@@ -69,9 +69,10 @@ class TokenIntrospection:
     def validate(self, token: str) -> VerifiedToken:
         """Return what the issuer says of ``token``, if it is good.
 
-        Raises InvalidTokenError, and CannotJudgeError where the issuer cannot be asked.
+        Raises MalformedRequestError for what can be no token, InvalidTokenError, and
+        CannotJudgeError where the issuer cannot be asked.
         """
-        refuse_long(token)
+        refuse_malformed(token)
         answer = self._asked(token)
         if answer.get("active") is not True:
             raise InvalidTokenError("the issuer says that the token is not active")

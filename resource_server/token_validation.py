@@ -21,7 +21,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, wraps
-from hashlib import sha256
+from hashlib import blake2b
 from http import HTTPStatus
 from threading import Lock
 from typing import Any, Final, NamedTuple, ParamSpec, Protocol, cast
@@ -45,8 +45,9 @@ MOST_REMEMBERED: Final = 1000
 EXTENSION: Final = "token_check"
 
 _OF_A_TOKEN = f"{string.ascii_letters}{string.digits}._~+/-".encode()  # RFC 6750 §2.1
-_BEARER = re.compile(r"bearer(?:\s.*)?", re.IGNORECASE | re.DOTALL)
+_BEARER = re.compile(r"bearer(?:\s|$)", re.IGNORECASE)
 _ANOTHER_BEARER = re.compile(r",\s*bearer\b", re.IGNORECASE)
+_NOT_BEARER_AND_ONE: Final = "the Authorization header is not Bearer and one token"
 _NOT_IN_A_DESCRIPTION = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")  # RFC 6750 §3
 
 View = ParamSpec("View")
@@ -66,7 +67,7 @@ def require_token(
         def guarded(*args: View.args, **kwargs: View.kwargs) -> ResponseReturnValue:
             check: TokenCheck = current_app.extensions[EXTENSION]
             try:
-                g.verified_token = check.admit(request.headers.get("Authorization"), scope)
+                g.verified_token = check.admit(request.environ.get("HTTP_AUTHORIZATION"), scope)
             except BearerError as refusal:
                 return _answer(refusal, check)
             return view(*args, **kwargs)
@@ -195,22 +196,15 @@ class TokenCheck:
 
 
 def bearer_token(authorization: str | None) -> str:
-    """Return the token of an Authorization header (RFC 6750 §2.1).
+    """Return what stands for the token in an Authorization header (RFC 6750 §2.1).
 
     A token in the query or the body is no token here: OAuth 2.1 §5.1 has them ignored there.
-    A server joins several headers of one name by a comma, which no token contains.
+    Whether it can be one, `refuse_malformed` tells.
     """
     scheme, _, token = (authorization or "").partition(" ")
-    token = token.lstrip(" ")
-    if scheme.lower() != "bearer" or not _is_one_token(token):
+    if scheme.lower() != "bearer":
         raise _why_there_is_no_token(authorization or "")
-    return token
-
-
-def _is_one_token(text: str) -> bool:
-    """Tell whether ``text`` is b64token = 1*( ALPHA / DIGIT / one of -._~+/ ) *"="."""
-    characters = text.rstrip("=").encode("utf-8", "surrogatepass")
-    return bool(characters) and not characters.translate(None, delete=_OF_A_TOKEN)
+    return token.lstrip(" ")
 
 
 def _why_there_is_no_token(authorization: str) -> BearerError:
@@ -218,9 +212,29 @@ def _why_there_is_no_token(authorization: str) -> BearerError:
         return NoTokenError("this needs an access token: Authorization: Bearer <access_token>")
     if _ANOTHER_BEARER.search(authorization):
         return MalformedRequestError("more than one Authorization header")
-    if _BEARER.fullmatch(authorization):
-        return MalformedRequestError("the Authorization header is not Bearer and one token")
+    if _BEARER.match(authorization):
+        return MalformedRequestError(_NOT_BEARER_AND_ONE)
     return NoTokenError("the Authorization header has another scheme than Bearer")
+
+
+def refuse_malformed(token: str) -> None:
+    """Judge form and size, before anything is parsed or sent on.
+
+    A server joins several headers of one name by a comma, which no token contains.
+    """
+    if not _is_one_token(token):
+        several = _ANOTHER_BEARER.search(token)
+        raise MalformedRequestError(
+            "more than one Authorization header" if several else _NOT_BEARER_AND_ONE
+        )
+    if len(token) > LONGEST_TOKEN:
+        raise InvalidTokenError(f"the token is longer than {LONGEST_TOKEN} characters")
+
+
+def _is_one_token(text: str) -> bool:
+    """Tell whether ``text`` is b64token = 1*( ALPHA / DIGIT / one of -._~+/ ) *"="."""
+    characters = text.rstrip("=").encode("utf-8", "surrogatepass")
+    return bool(characters) and not characters.translate(None, delete=_OF_A_TOKEN)
 
 
 class KeySource(Protocol):
@@ -232,7 +246,7 @@ class KeySource(Protocol):
 
 
 class RememberedTokens:
-    """Tokens that were found good, by their SHA-256; no token itself is held.
+    """Tokens that were found good, by their digest (BLAKE2b, RFC 7693); no token itself is held.
 
     Bounded: the one that was remembered first goes first. Only a token whose signature is good
     gets in, so nobody else's flood drives out what is here. Safe to share between threads.
@@ -281,13 +295,14 @@ class TokenValidator:
     def validate(self, token: str) -> VerifiedToken:
         """Return what ``token`` says, if it is good.
 
-        Raises InvalidTokenError, and CannotJudgeError where the issuer's keys are out of reach.
+        Raises MalformedRequestError for what can be no token, InvalidTokenError, and
+        CannotJudgeError where the issuer's keys are out of reach.
         """
-        refuse_long(token)
-        digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        digest = blake2b(token.encode("utf-8", "surrogatepass")).digest()
         remembered = self.remembered.get(digest)
         if remembered is not None and self._is_still_good(remembered):
             return remembered.token
+        refuse_malformed(token)  # one that is remembered is not
         verified = self._verified(token)
         self.remembered.add(digest, verified)
         return verified.token
@@ -320,12 +335,6 @@ class TokenValidator:
             raise CannotJudgeError(
                 "the issuer's keys cannot be fetched now", error.retry_after_seconds
             ) from error
-
-
-def refuse_long(token: str) -> None:
-    """Judge the size, before anything is parsed or sent on."""
-    if len(token) > LONGEST_TOKEN:
-        raise InvalidTokenError(f"the token is longer than {LONGEST_TOKEN} characters")
 
 
 def judge_issuer(claims: Mapping[str, Any], issuer: str) -> None:

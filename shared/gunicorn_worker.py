@@ -14,9 +14,10 @@ import struct
 import sys
 import time
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from gunicorn.glogging import Logger
 from gunicorn.http import wsgi
@@ -37,11 +38,93 @@ NOTICE_SECONDS = 1
 """How often a worker without threads tells gunicorn's master that it lives."""
 LONGEST_WHOLE_REQUEST = 16 * 1024
 """How many bytes are read to see whether a request is all there; a longer one goes to a thread."""
+MOST_HEADERS_REMEMBERED = 64
+"""How many headers of answers a worker knows to be good; most are the same in each."""
 
 _http_date = lru_cache(maxsize=2)(http_date)
 _HEAD_ENDS = b"\r\n\r\n"
 _MOST_DIGITS = 9
 _BODY_FOLLOWS = re.compile(rb"\r\n(?:content-length:[ \t]*(\d+)|transfer-encoding:)", re.IGNORECASE)
+
+
+class AnswerInOnePiece(wsgi.Response):
+    """Sends the head together with the first piece of the body, which of ours is all of it."""
+
+    headers_sent: bool
+    headers: list[tuple[str, str]]
+    _head = b""
+    _closes: bool | None = None
+    _judged_before: ClassVar[set[tuple[str, str]]] = set()
+
+    def process_headers(self, headers: Iterable[tuple[str, str]]) -> None:
+        """Judge headers as gunicorn's own does; those that come again are judged once."""
+        kept, judged_before = self.headers, self._judged_before
+        for header in headers:
+            if header in judged_before:
+                kept.append(header)
+                continue
+            super().process_headers([header])
+            is_kept_as_it_is = kept[-1:] == [header]
+            tells_the_length = header[0].lower() == "content-length"
+            has_room = len(judged_before) < MOST_HEADERS_REMEMBERED
+            if is_kept_as_it_is and has_room and not tells_the_length:
+                judged_before.add(header)
+
+    def should_close(self) -> bool:
+        """Tell whether the connection ends with this answer; what the head has said stands."""
+        return bool(super().should_close()) if self._closes is None else self._closes
+
+    def send_headers(self) -> None:
+        """Make the head, and keep it until there is a body, or none comes."""
+        if self.headers_sent:
+            return
+        major, minor = self.req.version
+        self._closes = self.should_close()
+        lines = [
+            f"HTTP/{major}.{minor} {self.status}",
+            f"Server: {self.version}",
+            f"Date: {_http_date(int(time.time()))}",
+            f"Connection: {'close' if self._closes else 'keep-alive'}",
+            *[f"{name}: {text}" for name, text in self.headers],
+        ]
+        if self.chunked:
+            lines.append("Transfer-Encoding: chunked")
+        self._head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
+        self.headers_sent = True
+
+    def _emit_body(self, data: bytes) -> None:
+        self._send_with_head(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
+
+    def can_sendfile(self) -> bool:
+        """Tell that a file is sent like any other body."""
+        return False
+
+    def close(self) -> None:
+        """End the answer."""
+        self.send_headers()
+        self._send_with_head(b"0\r\n\r\n" if self.chunked else b"")
+
+    def _send_with_head(self, data: bytes) -> None:
+        data, self._head = self._head + data, b""
+        if data:
+            self.send(data)
+
+    def send(self, data: bytes) -> None:
+        """Send ``data``, and wait until the peer has taken it."""
+        write(self.sock, data)
+
+
+class AnswerWithoutWaiting(AnswerInOnePiece):
+    """Keeps what the peer does not take at once with the request's reader, as `unsent`."""
+
+    def send(self, data: bytes) -> None:
+        """Send what the peer takes of ``data`` now."""
+        reader = self.req.unreader
+        if before := _unsent_of(reader):  # an answer in many pieces waits here, and piles up none
+            reader.unsent = b""
+            write(self.sock, before + data)
+        elif rest := data[_sent_at_once(self.sock, data) :]:
+            reader.unsent = rest
 
 
 class ImpatientThreadWorker(ThreadWorker):
@@ -51,6 +134,16 @@ class ImpatientThreadWorker(ThreadWorker):
     service. This does not bound a sender that drips a byte now and then: a proxy in front that
     takes in requests whole does.
     """
+
+    answers: type[AnswerInOnePiece] = AnswerInOnePiece
+
+    def init_process(self) -> None:
+        """Begin, in the process that was forked."""
+        wsgi.Response = self.answers  # where gunicorn looks for it; there is no setting
+        _look_up_once(self.cfg)
+        # What `wsgi.errors` is was made anew for each request, of the same settings.
+        wsgi.WSGIErrorsWrapper = lru_cache(maxsize=1)(wsgi.WSGIErrorsWrapper)
+        super().init_process()
 
     def enqueue_req(self, conn: Any) -> None:
         """Have a request on ``conn`` handled; its socket will be a blocking one then."""
@@ -74,6 +167,7 @@ class WholeRequestWorker(ImpatientThreadWorker):
     nobody here; threads of their own wait for the last two.
     """
 
+    answers = AnswerWithoutWaiting
     _next_notice = 0.0
 
     @classmethod
@@ -90,14 +184,6 @@ class WholeRequestWorker(ImpatientThreadWorker):
         """
         self._ending = ThreadPoolExecutor(ENDING_THREADS)
         return ThreadPoolExecutor(WAITING_THREADS)
-
-    def init_process(self) -> None:
-        """Begin, in the process that was forked."""
-        wsgi.Response = AnswerInOnePiece  # where gunicorn looks for it; there is no setting
-        _look_up_once(self.cfg)
-        # What `wsgi.errors` is was made anew for each request, of the same settings.
-        wsgi.WSGIErrorsWrapper = lru_cache(maxsize=1)(wsgi.WSGIErrorsWrapper)
-        super().init_process()
 
     def hand_over(self, conn: Any) -> None:
         """Handle a request on ``conn``, which is not in the poller, or hand it to a thread."""
@@ -204,56 +290,6 @@ class WholeRequestWorker(ImpatientThreadWorker):
             return bool(super()._keepalive_after(conn, keepalive))
         conn.parser.mesg = None  # else it looks once more before the next request
         return True
-
-
-class AnswerInOnePiece(wsgi.Response):
-    """Sends the head together with the first piece of the body, which of ours is all of it.
-
-    What the peer does not take at once is kept with the request's reader, as `unsent`.
-    """
-
-    headers_sent: bool
-    _head = b""
-
-    def send_headers(self) -> None:
-        """Make the head, and keep it until there is a body, or none comes."""
-        if self.headers_sent:
-            return
-        major, minor = self.req.version
-        lines = [
-            f"HTTP/{major}.{minor} {self.status}",
-            f"Server: {self.version}",
-            f"Date: {_http_date(int(time.time()))}",
-            f"Connection: {'close' if self.should_close() else 'keep-alive'}",
-            *(f"{name}: {text}" for name, text in self.headers),
-        ]
-        if self.chunked:
-            lines.append("Transfer-Encoding: chunked")
-        self._head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
-        self.headers_sent = True
-
-    def _emit_body(self, data: bytes) -> None:
-        self._send(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
-
-    def can_sendfile(self) -> bool:
-        """Tell that a file is sent like any other body."""
-        return False
-
-    def close(self) -> None:
-        """End the answer."""
-        self.send_headers()
-        self._send(b"0\r\n\r\n" if self.chunked else b"")
-
-    def _send(self, data: bytes) -> None:
-        data, self._head = self._head + data, b""
-        reader = self.req.unreader
-        if not data:
-            return
-        if before := _unsent_of(reader):  # an answer in many pieces waits here, and piles up none
-            reader.unsent = b""
-            write(self.sock, before + data)
-        elif rest := data[_sent_at_once(self.sock, data) :]:
-            reader.unsent = rest
 
 
 def _look_up_once(cfg: Any) -> None:

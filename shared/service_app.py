@@ -3,15 +3,18 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar, cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from flask import Flask, Request, Response, abort, request
+from flask import Flask, Request, Response, abort, request_tearing_down
+from flask.globals import request_ctx
 from flask.sessions import NullSession, SessionInterface, SessionMixin
+from flask.typing import ResponseReturnValue
 from opentelemetry.sdk.trace import TracerProvider
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import MapAdapter, Rule
 
+from shared.at_hand import this_request
 from shared.gunicorn_worker import keep_what_is_loaded, share_what_is_loaded
 from shared.health import HEALTH_PATHS, Check, health_blueprint
 from shared.metrics_listener import gunicorn_hooks
@@ -25,6 +28,7 @@ WORKER_WITHOUT = "shared.gunicorn_worker.WholeRequestWorker"
 NO_ACCESS_LOG = "shared.gunicorn_worker.LoggerWithoutAccess"
 
 Headers = Sequence[tuple[str, str]]
+Hook = TypeVar("Hook")
 
 SECURITY_HEADERS: Headers = (
     ("X-Content-Type-Options", "nosniff"),
@@ -68,14 +72,52 @@ def service_app(
 
 
 class _PlainFlask(Flask):
-    """Flask without what no service of ours has: asynchronous views, and hosts that decide a view.
+    """Flask without what no service of ours has.
 
-    Its own looks at each function again before each call, and at the host three times a request.
+    That is asynchronous views, hosts that decide a view, and hooks that are a blueprint's: its own
+    looks for them at each call, and at the host three times a request.
     """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         self._rules: dict[tuple[str, str], Rule] = {}
+
+    def preprocess_request(self) -> ResponseReturnValue | None:
+        """Call what is to be called before each view."""
+        hooks = self._of_all_views(self.before_request_funcs)
+        if hooks is None or self.url_value_preprocessors:
+            return super().preprocess_request()
+        for hook in hooks:
+            answer = hook()
+            if answer is not None:
+                return cast("ResponseReturnValue", answer)  # none is asynchronous
+        return None
+
+    def process_response(self, response: Response) -> Response:
+        """Call what is to be called after each view, and after this one."""
+        hooks = self._of_all_views(self.after_request_funcs)
+        if hooks is None:
+            return super().process_response(response)
+        for hook in request_ctx._after_request_functions:
+            response = cast("Response", hook(response))
+        for hook in reversed(hooks):
+            response = cast("Response", hook(response))
+        return response
+
+    def do_teardown_request(self, exc: BaseException | None = None) -> None:
+        """Call what is to be called at the end of each request."""
+        hooks = self._of_all_views(self.teardown_request_funcs)
+        if hooks is None:
+            super().do_teardown_request(exc)
+            return
+        for hook in reversed(hooks):
+            hook(exc)
+        request_tearing_down.send(self, _async_wrapper=self.ensure_sync, exc=exc)
+
+    def _of_all_views(self, hooks: Mapping[str | None, list[Hook]]) -> list[Hook] | None:
+        """Return ``hooks``; None where one is for a blueprint's views alone, as none of ours is."""
+        of_all = hooks.get(None, [])
+        return of_all if len(hooks) == (None in hooks) else None
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return ``func``."""
@@ -192,6 +234,7 @@ def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]
         "when_ready": share_what_is_loaded,
         "bind": settings.bind,
         "post_worker_init": post_worker_init,
+        "pre_request": lambda _worker, _request: None,  # gunicorn's own asks whether to log it
         "workers": settings.workers,
         "worker_class": WORKER_WITH_THREADS if settings.threads > 1 else WORKER_WITHOUT,
         "threads": settings.threads,
@@ -214,6 +257,7 @@ def _request_check(settings: ServiceSettings) -> Callable[[], None]:
     is_ours = lru_cache(maxsize=64)(partial(is_trusted, settings=settings))
 
     def refuse_unwanted() -> None:
+        request = this_request()
         environ = request.environ
         path = environ["PATH_INFO"]
         # Werkzeug reads `//path` and `path` as `/path`; a proxy's rule, and who looks at the path

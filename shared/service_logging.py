@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import orjson
 from opentelemetry import trace
@@ -48,7 +48,7 @@ def logging_configuration(
             "silence": {"()": lambda: without_trace_of_silence},
             "health": {"()": lambda: is_no_passed_health_check},
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+        "handlers": {"stderr": {"()": LineHandler, "formatter": "json"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "gunicorn.error": stderr | {"filters": ["silence"]},
@@ -88,6 +88,17 @@ class _EventRecord(logging.LogRecord):
         now = time.time()
         self.name, self.msg, self.event = logger, message, event
         self.created, self.msecs = now, now % 1 * 1000 // 1  # whole ones, as logging has them
+
+
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes to standard error, which Python flushes at the end of each line: no need to ask it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line of ``record``."""
+        try:
+            self.stream.write(self.format(record) + self.terminator)
+        except Exception:  # noqa: BLE001 - as logging has it: what logs does not fail for it
+            self.handleError(record)
 
 
 class RedactingJsonFormatter(logging.Formatter):

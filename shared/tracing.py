@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response
 from opentelemetry import context, trace
 from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -28,6 +28,7 @@ from opentelemetry.sdk.trace.sampling import (
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, Span, SpanContext, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from shared.at_hand import this_g, this_request
 from shared.health import HEALTH_PATHS
 from shared.identifiers import TRACES_PATH
 
@@ -113,6 +114,7 @@ def trace_requests(app: Flask, provider: TracerProvider) -> None:
 
     @app.before_request
     def open_span() -> None:
+        request = this_request()
         environ = request.environ
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
         if path in WITHOUT_SPAN:
@@ -124,19 +126,20 @@ def trace_requests(app: Flask, provider: TracerProvider) -> None:
             span = tracer.start_span(name, above, kind=SpanKind.SERVER, attributes=attributes)
         else:
             span = _ids_alone(above)
-        g.span = span, context.attach(trace.set_span_in_context(span))
+        this_g().span = span, context.attach(trace.set_span_in_context(span))
 
     if is_received:
 
         @app.after_request
         def note_status(response: Response) -> Response:
+            g = this_g()
             if "span" in g:
                 g.span[0].set_attribute("http.response.status_code", response.status_code)
             return response
 
     @app.teardown_request
     def close_span(_error: BaseException | None) -> None:
-        span, token = g.pop("span", (None, None))
+        span, token = this_g().pop("span", (None, None))
         if span is not None:
             span.end()
             context.detach(token)

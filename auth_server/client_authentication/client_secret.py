@@ -3,8 +3,8 @@
 RFC 6749 §2.3.1. The two differ in where the credentials stand, and are interchangeable.
 """
 
-import base64
 import hmac
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -41,8 +41,8 @@ def basic_credentials(header: str) -> ClientSecretCredentials:
     what is not UTF-8. Raises ValueError where the header is not well-formed.
     """
     encoded = header.partition(" ")[2].strip(" ")
-    decoded = base64.b64decode(encoded, validate=True)
-    if base64.b64encode(decoded).decode() != encoded:
+    decoded = a2b_base64(encoded, strict_mode=True)
+    if b2a_base64(decoded, newline=False).decode() != encoded:
         raise ValueError("Base64 that is not canonical")
     client_id, colon, secret = decoded.partition(b":")
     if not colon or b":" in secret:
@@ -65,7 +65,10 @@ def matching_secret(client: RegisteredClient | None, secret: str, now: float) ->
     """
     presented = secret_hash(secret)
     live = [one for one in client.secrets if is_live(one, now)] if client else []
-    hashes = [one.secret_hash for one in live]
-    hashes += [_NO_HASH] * (LIVE_SECRETS_PER_CLIENT - len(live))
-    matches = [hmac.compare_digest(presented, one) for one in hashes]
-    return next((one for one, is_it in zip(live, matches, strict=False) if is_it), None)
+    matching = None
+    for one in live:
+        if hmac.compare_digest(presented, one.secret_hash):
+            matching = one
+    for _ in range(LIVE_SECRETS_PER_CLIENT - len(live)):
+        hmac.compare_digest(presented, _NO_HASH)
+    return matching
