@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,6 +45,8 @@ class Measurement:
     start_seconds: float
     answers: int
     noise: Noise
+    turn: int = 0
+    """Which of the turns that the ask has in a round."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,16 @@ class Comparison:
     left_out: dict[str, str]
 
 
-def compare(peers: Sequence[Peer], plan: Plan, cores: Cores) -> Comparison:
+def compare(peers: Sequence[Peer], plan: Plan, cores: Cores, turns: int = 1) -> Comparison:
     """Measure ``peers`` in interleaved rounds.
+
+    Within a round what a server is asked takes ``turns`` turns, and each its share of the time: for
+    a difference between two asks, which is small beside what a machine's speed changes in a round.
 
     Raises BadAnswerError or LoadError where one answer of any of them is wrong.
     """
     left_out: dict[str, str] = {}
-    one_round = partial(_one_round, plan, cores)
+    one_round = partial(_one_round, plan, cores, turns)
     found, versions = in_rounds(peers, plan.rounds, left_out, one_round)
     return Comparison(tuple(found), versions, left_out)
 
@@ -140,14 +146,18 @@ def _leave_out(peer: Peer, reason: Exception, left_out: dict[str, str]) -> None:
 
 
 def _one_round(
-    plan: Plan, cores: Cores, peer: Peer, launch: Launch, number: int, folder: Path
+    plan: Plan, cores: Cores, turns: int, peer: Peer, launch: Launch, number: int, folder: Path
 ) -> Iterator[Measurement]:
     log = folder / f"{peer.name.replace(' ', '-')}.log"
+    warm = set[str]()
     with running(launch, cores.for_servers(launch.processes), log) as (server, start_seconds):
-        for ask in launch.asks:
-            _require_authentication(launch.port, ask)
-            load(launch.port, ask, plan.warm_up(peer), cores.load)
-            result, cpu_us, noise = measured(server, launch, ask, plan.seconds, cores, folder)
+        for turn, ask in product(range(turns), launch.asks):
+            if ask.name not in warm:
+                warm.add(ask.name)
+                _require_authentication(launch.port, ask)
+                load(launch.port, ask, plan.warm_up(peer), cores.load)
+            seconds = plan.seconds / turns
+            result, cpu_us, noise = measured(server, launch, ask, seconds, cores, folder)
             yield Measurement(
                 peer.name,
                 ask.name,
@@ -160,4 +170,5 @@ def _one_round(
                 start_seconds,
                 result.requests,
                 noise,
+                turn,
             )

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from bench.client_calls import CALLS_A_BLOCK, PLAIN, above, one_round
+from bench.comparison import OURS, Measurement
 from bench.measuring import Noise
 from bench.reconciliation import memory_mib
-from bench.rows import client, reconciliation, soak
+from bench.rows import api, client, reconciliation, soak
 from bench.rows.index import ROWS
 from bench.rows.reconciliation import Run
 
@@ -85,3 +86,17 @@ def test_a_soak_of_one_slice_is_compared_with_nothing() -> None:
     assert soak.changes([first, last]) == (
         "From the first row to the last: memory +1.0 %, open files +1, rate +1.0 %."
     )
+
+
+def test_a_request_costs_above_the_open_one_what_the_two_of_one_turn_differ_by() -> None:
+    open_us, guarded_us = (100, 140, 110), (150, 191, 162)
+    measurements = [
+        Measurement(OURS, ask, 1, 1, 1, 1, us, 1, 1, 1, Noise(1, 0, 0, 100, 1), turn)
+        for ask, all_us in ((api.OPEN, open_us), ("RS256", guarded_us))
+        for turn, us in enumerate(all_us)
+    ]
+
+    of_open, guarded = api._rows(measurements)
+
+    assert [part.split(" ")[0] for part in of_open[-2:]] == ["110", ""]
+    assert [part.split(" ")[0] for part in guarded[-2:]] == ["162", "51"]
