@@ -94,6 +94,7 @@ def _pairs(body: bytes) -> list[tuple[str, str]]:
             texts = [piece.partition("=") for piece in body.decode().split("&")]
             return [(name, value) for name, _, value in texts if value]
         pieces = [piece.partition(b"=") for piece in body.split(b"&")]
-        return [(form_decoded(name), form_decoded(value)) for name, _, value in pieces if value]
+        pairs = [(form_decoded(name), form_decoded(value)) for name, _, value in pieces]
+        return [(name, value) for name, value in pairs if value]
     except ValueError as error:
         raise InvalidRequestError("The form is not well-formed UTF-8.") from error

@@ -175,7 +175,10 @@ class Validator(Protocol):
     """Who judges tokens: `TokenValidator`, or one that asks the issuer."""
 
     def validate(self, token: str) -> VerifiedToken:
-        """Return what ``token`` says, if it is good; raise BearerError."""
+        """Return what ``token`` says, if it is good; raise BearerError.
+
+        It may be any text: see `refuse_malformed`.
+        """
         ...
 
 

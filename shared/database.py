@@ -1,10 +1,11 @@
 """The database of a service: SQLite by default, any other by its URL."""
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from functools import lru_cache
+from contextlib import contextmanager
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,14 @@ class Database:
         self._impatient_writer = self._writer.execution_options(**{PATIENCE: IMPATIENT_SECONDS})
         self._impatient = self.engine.execution_options(**{PATIENCE: IMPATIENT_SECONDS})
         self._autocommit: Engine | None = None
+        self._own = _OfEachThread(self.engine)
         if self.engine.dialect.name != "sqlite":
             self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        event.listen(self.engine, "engine_disposed", self._dispose)
+
+    def _dispose(self, _engine: Engine) -> None:
+        """Give up the connections that threads have of their own, with those of the engine."""
+        self._own = _OfEachThread(self.engine)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -93,19 +100,15 @@ class Database:
 
         What it changes is committed, and as durable as any commit, when this returns. On SQLite
         the columns are as the driver gives them: a boolean is 0 or 1. There the statement goes
-        past SQLAlchemy, whose part in it would be 40 µs or more, a tenth of a token; one that
-        fails goes to SQLAlchemy as well, which waits for locks and raises its own errors.
+        past SQLAlchemy and its pool, whose part in it would be 50 µs or more, a tenth of a token;
+        one that fails goes to SQLAlchemy as well, which waits for locks and raises its own errors.
         """
         if self._autocommit is not None:
             return _rows(self._autocommit, statement, parameters)
         began = time.monotonic()
         try:
-            with closing(self.engine.raw_connection()) as connection:
-                cursor = connection.cursor()
-                cursor.execute(_for_sqlite(statement), parameters)
-                return cursor.fetchall()
+            return self._own.connection.execute(_for_sqlite(statement), parameters).fetchall()
         except sqlite3.Error:
-            # The connection may have been an impatient one; where it was not, it has waited enough.
             has_waited = time.monotonic() - began > BUSY_TIMEOUT_SECONDS / 2
             engine = self._impatient if has_waited else self.engine
             return _rows(engine, statement, parameters)
@@ -117,6 +120,34 @@ class Database:
                 session.execute(text("SELECT version_num FROM alembic_version"))
         except SQLAlchemyError as error:
             raise NotReadyError(f"database: {type(error).__name__}") from error
+
+
+class _OfEachThread(threading.local):
+    """A connection for each thread, as long as the thread lives; none before it is asked for."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @cached_property
+    def connection(self) -> "_OwnConnection":
+        """Return the connection of this thread."""
+        connection = self._engine.raw_connection()
+        driver = connection.driver_connection
+        connection.detach()
+        assert isinstance(driver, sqlite3.Connection)
+        driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
+        return _OwnConnection(driver)
+
+
+class _OwnConnection:
+    """A connection to SQLite that is none of the pool's, which would hold only so many."""
+
+    def __init__(self, driver: sqlite3.Connection) -> None:
+        self._driver = driver
+        self.execute = driver.execute
+
+    def __del__(self) -> None:
+        self._driver.close()
 
 
 def with_password(url: str, password: SecretStr | None) -> URL:

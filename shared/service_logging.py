@@ -97,6 +97,8 @@ class LineHandler(logging.StreamHandler[TextIO]):
         """Write the line of ``record``."""
         try:
             self.stream.write(self.format(record) + self.terminator)
+        except RecursionError:
+            raise
         except Exception:  # noqa: BLE001 - as logging has it: what logs does not fail for it
             self.handleError(record)
 

@@ -6,14 +6,16 @@ killed takes the uses of its last second with it.
 """
 
 import atexit
+import json
 import logging
 import time
 import weakref
 from collections.abc import Callable
+from functools import cache
 from itertools import islice
 from threading import Lock, Timer
 
-from sqlalchemy import bindparam, not_, or_, select, update
+from sqlalchemy import JSON, Executable, String, bindparam, cast, func, not_, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server.models import ClientSecret
@@ -31,17 +33,30 @@ MOST_UNWRITTEN = 50_000
 log = logging.getLogger(__name__)
 
 _LAST = ClientSecret.last_used_at
-_IS_ONE_OF_THEM = ClientSecret.secret_id.in_(bindparam("secret_ids", expanding=True))
 _WITHIN_A_MINUTE = _LAST.between(bindparam("then"), bindparam("now"))
 _IS_DUE = or_(_LAST.is_(None), not_(_WITHIN_A_MINUTE))
-# What another transaction changes at this moment is passed over; it is noted at its next use.
-_DUE = select(ClientSecret.secret_id).where(_IS_ONE_OF_THEM, _IS_DUE)
-_NOTE = (
-    update(ClientSecret)
-    .where(ClientSecret.secret_id.in_(_DUE.with_for_update(skip_locked=True)))
-    .values(last_used_at=bindparam("now"))
-)
-_NOTED = select(ClientSecret.secret_id, _LAST).where(_IS_ONE_OF_THEM)
+
+
+@cache
+def _statements(dialect: str) -> tuple[Executable, Executable]:
+    """Return what notes the use of `secret_ids`, a JSON array, and what reads what is noted.
+
+    As a parameter for each, they would be a text that is made anew for each batch, in as much time
+    as SQLite takes for it.
+    """
+    array = bindparam("secret_ids", type_=String)
+    if dialect == "postgresql":
+        elements = func.json_array_elements_text(cast(array, JSON))
+    else:
+        elements = func.json_each(array)
+    them = elements.table_valued("value")
+    is_one_of_them = ClientSecret.secret_id.in_(select(them.c.value))
+    due = select(ClientSecret.secret_id).where(is_one_of_them, _IS_DUE)
+    # What another transaction changes at this moment is passed over; it is noted at its next use.
+    due = due.with_for_update(skip_locked=True, of=ClientSecret)
+    note = update(ClientSecret).where(ClientSecret.secret_id.in_(due))
+    noted = select(ClientSecret.secret_id, _LAST).where(is_one_of_them)
+    return note.values(last_used_at=bindparam("now")), noted
 
 
 class LastUse:
@@ -77,8 +92,13 @@ class LastUse:
             if not self._unwritten:
                 return
             wait = self._next_writing_at - now
+            if self._is_timed and wait > -WRITTEN_EVERY_SECONDS:  # else the timer is late
+                return
             if 0 < wait <= RETRY_SECONDS:  # more: the clock was put back
                 self._write_in(wait)
+                return
+            if self._writing.locked():  # a request does not wait for that
+                self._write_in(WRITTEN_EVERY_SECONDS)
                 return
             self._next_writing_at = now + WRITTEN_EVERY_SECONDS
         self.write()
@@ -143,22 +163,14 @@ class LastUse:
         times = {"now": now, "then": now - NOTED_EVERY_SECONDS + 1}
         with self._database.writing_if_free() as session:
             connection = session.connection()
-            them = {"secret_ids": _padded(secret_ids)}
-            noted = connection.execute(_NOTE, {**them, **times}).rowcount
+            note, read_noted = _statements(connection.dialect.name)
+            them = {"secret_ids": json.dumps(secret_ids)}
+            noted = connection.execute(note, {**them, **times}).rowcount
             if noted == len(secret_ids):
                 return
-            stored = connection.execute(_NOTED, them).all()
+            stored = connection.execute(read_noted, them).all()
         for secret_id, last in stored:
             self._due_at.put(secret_id, (last or 0) + NOTED_EVERY_SECONDS)
-
-
-def _padded(secret_ids: list[str]) -> list[str]:
-    """Return them with the last one repeated, as many as a power of two.
-
-    The driver keeps a statement for each number of parameters, of many KB.
-    """
-    size = 1 << (len(secret_ids) - 1).bit_length()
-    return secret_ids + secret_ids[-1:] * (size - len(secret_ids))
 
 
 def _write_if_alive(reference: "weakref.ref[LastUse]") -> None:
