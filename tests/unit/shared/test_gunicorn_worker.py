@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -12,9 +12,16 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 from gunicorn.config import Config
+from gunicorn.http.errors import InvalidResponseHeader as InvalidHeader
+from gunicorn.http.errors import InvalidResponseHeaderName as InvalidName
 from gunicorn.workers.gthread import TConn
 
-from shared.gunicorn_worker import PATIENCE_SECONDS, WholeRequestWorker
+from shared.gunicorn_worker import (
+    MOST_HEADERS_REMEMBERED,
+    PATIENCE_SECONDS,
+    AnswerInOnePiece,
+    WholeRequestWorker,
+)
 from tests.stack.local_stack import free_ports
 from tests.unit.shared.wsgi_application import LONG
 
@@ -23,11 +30,18 @@ APPLICATION = "tests.unit.shared.wsgi_application:application"
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PUT = b"PUT / HTTP/1.1\r\nHost: localhost\r\n"
 MORE_THAN_WAIT = 9
+WITHOUT_THREADS = ("--worker-class", "shared.gunicorn_worker.WholeRequestWorker")
+WITH_THREADS = (
+    "--worker-class",
+    "shared.gunicorn_worker.ImpatientThreadWorker",
+    "--threads",
+    "4",
+)
 
 
 @dataclass
 class Server:
-    """gunicorn with one worker of ours that does without threads."""
+    """gunicorn with one worker of ours."""
 
     port: int
     process: subprocess.Popen[bytes]
@@ -48,9 +62,9 @@ class Server:
 
 
 @contextmanager
-def running(*more: str) -> Iterator[Server]:
+def running(*more: str, worker: Sequence[str] = WITHOUT_THREADS) -> Iterator[Server]:
     (port,) = free_ports(1)
-    options = ["--worker-class", "shared.gunicorn_worker.WholeRequestWorker", *more]
+    options = [*worker, *more]
     command = [sys.executable, "-m", "gunicorn", *options, "--bind", f"127.0.0.1:{port}"]
     process = subprocess.Popen([*command, APPLICATION], stderr=subprocess.DEVNULL)
     server = Server(port, process)
@@ -67,7 +81,15 @@ def running(*more: str) -> Iterator[Server]:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
+    """One whose worker does without threads."""
     with running() as started:
+        yield started
+
+
+@pytest.fixture(params=[WITH_THREADS, WITHOUT_THREADS], ids=["with-threads", "without"])
+def either(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """One with the one worker, and one with the other."""
+    with running(worker=request.param) as started:
         yield started
 
 
@@ -122,6 +144,13 @@ def received_until(connection: socket.socket, end: bytes) -> bytes:
     return received
 
 
+def received_to_the_end(connection: socket.socket) -> bytes:
+    received = b""
+    while piece := connection.recv(65536):
+        received += piece
+    return received
+
+
 @pytest.mark.parametrize(
     "pieces",
     [
@@ -170,8 +199,8 @@ def test_a_body_that_the_application_did_not_read_is_no_request(server: Server) 
         assert received_until(connection, b"PUT whole").count(b"HTTP/1.1") == 1
 
 
-def test_an_answer_to_head_has_no_body(server: Server) -> None:
-    with closing(server.client()) as client:
+def test_an_answer_to_head_has_no_body(either: Server) -> None:
+    with closing(either.client()) as client:
         for _ in range(2):
             client.request("HEAD", "/")
             answer = client.getresponse()
@@ -179,15 +208,68 @@ def test_an_answer_to_head_has_no_body(server: Server) -> None:
             assert (answer.status, answer.read()) == (200, b"")
 
 
-def test_an_answer_may_come_in_pieces_of_unknown_number(server: Server) -> None:
-    with closing(server.client()) as client:
+def test_an_answer_may_come_in_pieces_of_unknown_number(either: Server) -> None:
+    with closing(either.client()) as client:
         client.request("GET", "/pieces")
 
         assert client.getresponse().read() == b"one two three"
 
 
-def test_an_answer_says_who_answered_when_and_whether_the_connection_stays(server: Server) -> None:
-    with closing(server.client()) as client:
+def test_an_answer_of_unknown_length_ends_with_the_connection_for_who_knows_no_chunks(
+    either: Server,
+) -> None:
+    with either.connected() as connection:
+        connection.sendall(b"GET /pieces HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        head, _, body = received_to_the_end(connection).partition(b"\r\n\r\n")
+
+    assert b"\r\nConnection: close\r\n" in head
+    assert body == b"one two three"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "says_length"),
+    [
+        pytest.param("GET", "/nothing", 204, False, id="no-content"),
+        pytest.param("GET", "/no-pieces", 200, False, id="no-pieces"),
+        pytest.param("HEAD", "/pieces", 200, False, id="head-of-pieces"),
+        pytest.param("HEAD", "/", 200, True, id="head"),
+    ],
+)
+def test_after_an_answer_without_a_body_the_next_begins_where_it_should(
+    either: Server, method: str, path: str, status: int, says_length: bool
+) -> None:
+    with closing(either.client()) as client:
+        client.connect()
+        first = client.sock
+        client.request(method, path)
+        bodiless = client.getresponse()
+        assert (bodiless.status, bodiless.read()) == (status, b"")
+        assert ("Content-Length" in bodiless.headers) is says_length
+        client.request("GET", "/")
+        assert (client.getresponse().read(), client.sock) == (b"GET ", first)
+
+
+def test_each_answer_on_a_connection_has_its_own_length(either: Server) -> None:
+    bodies = [b"one", b"one", b"eleven", b"", b"one"]
+    with closing(either.client()) as client:
+        answers = []
+        for body in bodies:
+            client.request("PUT", "/", body)
+            answer = client.getresponse()
+            answers.append((answer.headers["Content-Length"], answer.read()))
+
+    assert answers == [(str(len(b"PUT " + body)), b"PUT " + body) for body in bodies]
+
+
+def test_head_and_body_of_an_answer_arrive_together(either: Server) -> None:
+    with either.connected() as connection:
+        connection.sendall(REQUEST)
+
+        assert connection.recv(65536).endswith(b"\r\n\r\nGET ")
+
+
+def test_an_answer_says_who_answered_when_and_whether_the_connection_stays(either: Server) -> None:
+    with closing(either.client()) as client:
         client.request("GET", "/")
         stays = client.getresponse()
         stays.read()
@@ -237,8 +319,8 @@ def test_whoever_takes_no_answers_holds_up_nobody(server: Server) -> None:
         assert time.monotonic() - began < 2  # a worker that waited for it would take five
 
 
-def test_whoever_takes_answers_slowly_gets_all_of_them(server: Server) -> None:
-    with server.connected() as connection:
+def test_whoever_takes_answers_slowly_gets_all_of_them(either: Server) -> None:
+    with either.connected() as connection:
         connection.sendall(b"GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n" * 10 + REQUEST)
         time.sleep(0.5)
         received = received_until(connection, b"GET ")
@@ -246,8 +328,8 @@ def test_whoever_takes_answers_slowly_gets_all_of_them(server: Server) -> None:
         assert received.count(LONG) == 10
 
 
-def test_long_pieces_arrive_on_a_connection_that_was_with_a_thread_before(server: Server) -> None:
-    with server.connected() as connection:
+def test_long_pieces_arrive_on_a_connection_that_was_with_a_thread_before(either: Server) -> None:
+    with either.connected() as connection:
         connection.sendall(PUT + b"Content-Length: 5\r\n\r\n")
         time.sleep(0.1)
         connection.sendall(b"whole")
@@ -352,3 +434,165 @@ def test_a_connection_that_is_accepted_as_the_worker_stops_is_served_and_not_clo
         worker.enqueue_req(conn)
 
         assert threads.given == [conn]
+
+
+@dataclass
+class Question:
+    """What an answer asks of the request that it is for."""
+
+    closes: bool = False
+    method: str = "GET"
+    version: tuple[int, int] = (1, 1)
+
+    def should_close(self) -> bool:
+        return self.closes
+
+
+class Peer:
+    """A socket that only keeps what is sent, each piece for itself."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def sendall(self, data: bytes) -> None:
+        self.pieces.append(data)
+
+
+class TestAnswerInOnePiece:
+    """What is judged once, what each time, and how it is sent."""
+
+    @pytest.fixture(autouse=True)
+    def remembered(self, monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
+        """The headers that a worker remembers, which has just begun."""
+        remembered: set[tuple[str, str]] = set()
+        monkeypatch.setattr(AnswerInOnePiece, "_judged_before", remembered)
+        return remembered
+
+    @pytest.fixture
+    def peer(self) -> Peer:
+        return Peer()
+
+    def answer(
+        self, *headers: object, peer: Peer | None = None, question: Question | None = None
+    ) -> AnswerInOnePiece:
+        answer = AnswerInOnePiece(question or Question(), peer or Peer(), Config())
+        answer.start_response("200 OK", list(headers))
+        return answer
+
+    def test_a_good_header_stands_in_each_answer(self, remembered: set[tuple[str, str]]) -> None:
+        good = [("Cache-Control", "no-store"), ("X-Two", "1"), ("X-Two", "2")]
+
+        assert [self.answer(*good).headers for _ in range(3)] == [good] * 3
+        assert remembered == set(good)
+
+    @pytest.mark.parametrize(
+        ("bad", "error"),
+        [
+            pytest.param(("Cache Control", "no-store"), InvalidName, id="space-in-the-name"),
+            pytest.param(("Cache-Control:", "no-store"), InvalidName, id="colon"),
+            pytest.param(("", "no-store"), InvalidName, id="no-name"),
+            pytest.param(("Cache-Control", "a\r\nSet-Cookie: b"), InvalidHeader, id="two-lines"),
+            pytest.param(("Cache-Control", "no-store\n"), InvalidHeader, id="line-end"),
+            pytest.param(("Cache-Control", "a\0"), InvalidHeader, id="nul"),
+            pytest.param(("Cache-Control", b"no-store"), TypeError, id="octets"),
+            pytest.param((b"Cache-Control", "no-store"), TypeError, id="name-of-octets"),
+            pytest.param(("Content-Length", "many"), ValueError, id="no-number"),
+        ],
+    )
+    def test_a_bad_header_is_refused_each_time(
+        self, bad: tuple[object, object], error: type[Exception]
+    ) -> None:
+        good = ("Cache-Control", "no-store")
+        for _ in range(3):
+            self.answer(good)
+            with pytest.raises(error):
+                self.answer(good, bad)
+
+    @pytest.mark.parametrize("name", ["Content-Length", "content-length", "CONTENT-LENGTH"])
+    def test_a_length_is_read_each_time(self, name: str) -> None:
+        answers = [self.answer((name, length)) for length in ("5", "5", "7", "5")]
+
+        assert [answer.response_length for answer in answers] == [5, 5, 7, 5]
+        assert not any(answer.chunked for answer in answers)
+
+    @pytest.mark.parametrize(
+        "dropped",
+        [
+            ("Connection", "close"),
+            ("Keep-Alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("TE", "trailers"),
+            ("Upgrade", "h2c"),
+        ],
+        ids=lambda header: header[0],
+    )
+    def test_what_is_for_the_next_hop_alone_is_dropped_each_time(
+        self, dropped: tuple[str, str]
+    ) -> None:
+        good = ("Cache-Control", "no-store")
+
+        assert [self.answer(good, dropped, good).headers for _ in range(3)] == [[good, good]] * 3
+
+    def test_the_space_around_a_value_is_taken_off_each_time(self) -> None:
+        answers = [self.answer(("X-One", "\t 1 ")) for _ in range(3)]
+
+        assert [answer.headers for answer in answers] == [[("X-One", "1")]] * 3
+
+    def test_no_more_headers_are_remembered_than_the_bound(
+        self, remembered: set[tuple[str, str]]
+    ) -> None:
+        many = [("X-Request", str(number)) for number in range(2 * MOST_HEADERS_REMEMBERED)]
+
+        assert [self.answer(*many).headers for _ in range(2)] == [many] * 2
+        assert len(remembered) == MOST_HEADERS_REMEMBERED
+        with pytest.raises(InvalidHeader):
+            self.answer(("X-Request", "\n"))
+
+    def test_head_and_body_are_sent_together(self, peer: Peer) -> None:
+        answer = self.answer(("Content-Length", "4"), peer=peer)
+        answer.write(b"body")
+        answer.close()
+        [sent] = peer.pieces
+
+        assert sent.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert sent.endswith(b"\r\nContent-Length: 4\r\n\r\nbody")
+
+    def test_of_several_pieces_the_first_is_sent_with_the_head(self, peer: Peer) -> None:
+        answer = self.answer(peer=peer)
+        for piece in (b"", b"one", b"", b"two"):
+            answer.write(piece)
+        answer.close()
+
+        assert peer.pieces[0].endswith(b"\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+        assert peer.pieces[1:] == [b"3\r\ntwo\r\n", b"0\r\n\r\n"]
+
+    def test_a_head_alone_is_sent_once(self, peer: Peer) -> None:
+        answer = self.answer(("Content-Length", "4"), peer=peer, question=Question(method="HEAD"))
+        answer.close()
+        answer.close()
+        [sent] = peer.pieces
+
+        assert sent.endswith(b"\r\nContent-Length: 4\r\n\r\n")
+
+    @pytest.mark.parametrize(
+        ("closes", "said"), [(False, b"keep-alive"), (True, b"close")], ids=["stays", "closes"]
+    )
+    def test_a_connection_ends_or_stays_as_the_head_has_said(
+        self, closes: bool, said: bytes, peer: Peer
+    ) -> None:
+        question = Question(closes)
+        answer = self.answer(("Content-Length", "4"), peer=peer, question=question)
+        answer.write(b"body")
+        question.closes = not closes
+
+        assert b"\r\nConnection: " + said + b"\r\n" in peer.pieces[0]
+        assert answer.should_close() is closes
+
+    def test_until_the_head_is_made_a_connection_may_be_told_to_end(self, peer: Peer) -> None:
+        answer = self.answer(("Content-Length", "4"), peer=peer)
+        stays = not answer.should_close()
+        answer.force_close()
+        answer.write(b"body")
+
+        assert (stays, answer.should_close()) == (True, True)
+        assert b"\r\nConnection: close\r\n" in peer.pieces[0]

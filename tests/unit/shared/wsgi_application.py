@@ -8,13 +8,19 @@ LONG = b"x" * 1_000_000
 
 
 def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Answer with the method and the body; by the path, in pieces, at length, or after a second."""
+    """Answer with the method and the body; by the path, with more, with less, or after a second."""
     method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
     if path == "/slow":
         time.sleep(1)
+    if path == "/nothing":
+        start_response("204 No Content", [])
+        return []
+    if path == "/no-pieces":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return []
     if path == "/pieces":
         start_response("200 OK", [("Content-Type", "text/plain")])
-        return [b"one ", b"two ", b"three"]
+        return [b"", b"one ", b"two ", b"", b"three"]
     if path == "/long-pieces":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [LONG] * 5
