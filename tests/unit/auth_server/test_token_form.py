@@ -145,6 +145,62 @@ def test_whatever_a_client_encodes_as_a_form_is_what_is_read(
     assert read.resources == tuple(resources)
 
 
+def percent_encoded(text: str) -> str:
+    return "".join(f"%{octet:02X}" for octet in text.encode())
+
+
+PLAIN = st.text(st.characters(codec="utf-8", exclude_characters="&=%+"), max_size=20)
+PLAIN_NAMES = PLAIN.filter(lambda name: name != "grant_type") | st.just("resource")
+
+
+@settings(deadline=None)
+@given(
+    pairs=st.lists(st.tuples(PLAIN_NAMES, PLAIN), unique_by=lambda pair: pair[0]),
+    resources=st.lists(PLAIN),
+)
+def test_a_form_reads_the_same_whether_it_is_percent_encoded_or_not(
+    pairs: list[tuple[str, str]], resources: list[str]
+) -> None:
+    sent = [*pairs, *(("resource", uri) for uri in resources)]
+    plain = "".join(f"&{name}={value}" for name, value in sent)
+    encoded = "".join(f"&{percent_encoded(name)}={percent_encoded(value)}" for name, value in sent)
+
+    assert form(GRANT + plain.encode()) == form(GRANT + encoded.encode())
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "&scope=Read=",
+        "&scope==",
+        "&=Read",
+        "&scope",
+        "&scope=",
+        "&",
+        "&&",
+        "&scope=Ré\0",
+        "&Scope=a",
+    ],
+    ids=ascii,
+)
+def test_a_form_in_which_nothing_is_encoded_reads_as_one_in_which_something_is(rest: str) -> None:
+    read = form(GRANT + rest.encode())
+    with_more = form(GRANT + rest.encode() + b"&more=%2B")
+
+    assert with_more.parameters == {**read.parameters, "more": "+"}
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b"x=\xff", b"\xff=x", b"x=\xc3", b"x=\xc3&\xa9=x", b"x=\xc0\xaf", b"x=\xed\xa0\x80"],
+    ids=["value", "name", "half", "two-halves", "too-long", "surrogate"],
+)
+@pytest.mark.parametrize("more", [b"", b"&more=%2B"], ids=["plain", "encoded"])
+def test_octets_that_are_not_utf_8_are_invalid_request(octets: bytes, more: bytes) -> None:
+    with pytest.raises(InvalidRequestError, match="not well-formed UTF-8"):
+        form(GRANT + b"&" + octets + more)
+
+
 @settings(deadline=None)
 @given(octets=st.binary() | st.text(alphabet="&=%+;0aF\xff ").map(str.encode))
 def test_whatever_octets_a_body_has_it_is_read_or_an_invalid_request(octets: bytes) -> None:

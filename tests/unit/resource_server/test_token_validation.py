@@ -14,10 +14,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
+from resource_server import token_validation
+from resource_server.introspection import TokenIntrospection
 from resource_server.issuer_keys import (
+    Issuer,
     IssuerKey,
     KeysUnavailableError,
     UnknownKeyError,
+    impatient_session,
     keys_of,
 )
 from resource_server.token_validation import (
@@ -32,6 +36,7 @@ from resource_server.token_validation import (
     RememberedTokens,
     TokenCheck,
     TokenValidator,
+    Validator,
     bearer_token,
     check_tokens,
     refuse_malformed,
@@ -529,6 +534,21 @@ class TestRememberedTokens:
         assert (keys.verified, keys.asked) == (1, 3)
         assert said[1:] == said[:1] * 2
 
+    def test_the_form_of_a_token_that_comes_again_is_not_judged_again(
+        self,
+        validator: TokenValidator,
+        keys: CountingKeys,
+        issuer: OwnIssuer,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        judged: list[str] = []
+        monkeypatch.setattr(token_validation, "refuse_malformed", judged.append)
+        token, other = (issuer.token(claims=times(jti=name)) for name in ("one", "two"))
+        said = [validator.validate(one).token_id for one in (token, token, other, token)]
+
+        assert said == ["one", "one", "two", "one"]
+        assert (judged, keys.verified) == ([token, other], 2)
+
     def test_another_token_is_verified(
         self, validator: TokenValidator, keys: CountingKeys, issuer: OwnIssuer
     ) -> None:
@@ -769,6 +789,62 @@ def test_a_malformed_header_is_answered_400(ask: Callable[..., TestResponse]) ->
 
     assert answer.status_code == 400
     assert 'error="invalid_request"' in answer.headers["WWW-Authenticate"]
+
+
+@pytest.fixture(params=["keys", "introspection"])
+def either(
+    request: pytest.FixtureRequest, validator: TokenValidator, issuer: OwnIssuer
+) -> Validator:
+    """One that judges by the issuer's keys, and one that asks the issuer."""
+    if request.param == "keys":
+        return validator
+    asked = Issuer(f"http://127.0.0.1:{issuer.port}", None, 2, impatient_session())
+    return TokenIntrospection(asked, RESOURCE, "bank", "secret")
+
+
+NOT_ONE = "the Authorization header is not Bearer and one token"
+TOO_LONG = f"the token is longer than {LONGEST_TOKEN} characters"
+SEVERAL = "more than one Authorization header"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "error", "description"),
+    [
+        pytest.param(["Bearer"], 400, "invalid_request", NOT_ONE, id="no-space"),
+        pytest.param(["Bearer\ta"], 400, "invalid_request", NOT_ONE, id="tab-for-the-space"),
+        pytest.param(["Bearer "], 400, "invalid_request", NOT_ONE, id="empty"),
+        pytest.param(["Bearer =="], 400, "invalid_request", NOT_ONE, id="padding"),
+        pytest.param(["Bearer a b"], 400, "invalid_request", NOT_ONE, id="space"),
+        pytest.param(["Bearer a\tb"], 400, "invalid_request", NOT_ONE, id="tab"),
+        pytest.param(["Bearer a,b"], 400, "invalid_request", NOT_ONE, id="comma"),
+        pytest.param(["Bearer a=b"], 400, "invalid_request", NOT_ONE, id="padding-within"),
+        pytest.param(["Bearer \u00e9"], 400, "invalid_request", NOT_ONE, id="beyond-ascii"),
+        pytest.param(["Bearer a", "Bearer b"], 400, "invalid_request", SEVERAL, id="two-headers"),
+        pytest.param(["Bearer a,bearer b"], 400, "invalid_request", SEVERAL, id="joined"),
+        pytest.param(["Basic YTpi", "Bearer a"], 400, "invalid_request", SEVERAL, id="basic-too"),
+        pytest.param(
+            ["Bearer " + "a" * (LONGEST_TOKEN + 1)], 401, "invalid_token", TOO_LONG, id="too-long"
+        ),
+    ],
+)
+def test_what_can_be_no_token_is_refused_whoever_judges_and_nobody_is_asked(
+    headers: list[str],
+    status: int,
+    error: str,
+    description: str,
+    either: Validator,
+    issuer: OwnIssuer,
+) -> None:
+    app = Flask("bare")
+    check_tokens(app, either, realm="test")
+    app.add_url_rule("/", view_func=require_token(scope="Read")(never))
+    answer = app.test_client().get("/", headers=[("Authorization", one) for one in headers])
+
+    assert answer.status_code == status
+    assert answer.headers["WWW-Authenticate"] == (
+        f'Bearer realm="test", error="{error}", error_description="{description}"'
+    )
+    assert issuer.fetches == {}
 
 
 def test_the_id_token_is_refused_with_what_to_send_instead(

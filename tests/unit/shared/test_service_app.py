@@ -1,8 +1,10 @@
 import logging
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from flask import Flask, request
+from flask import Blueprint, Flask, Response, after_this_request, request, request_tearing_down
 from pydantic_settings import SettingsConfigDict
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
@@ -175,3 +177,147 @@ def test_a_view_that_was_found_before_is_found_again_and_only_where_it_is() -> N
         refused = client.post("/twice")
         assert (refused.status_code, refused.allow.as_set()) == (405, {"get", "head"})
         assert client.get("/twice/").status_code == 404
+
+
+def noting(seen: list[str], what: str, answer: str | None = None) -> Callable[..., Any]:
+    """Return a hook, which notes ``what`` and returns what it was given, or else ``answer``."""
+
+    def hook(*given: Any) -> Any:
+        seen.append(what)
+        return given[0] if given else answer
+
+    return hook
+
+
+HOOKS = ("before_request", "after_request", "teardown_request")
+FOR_ALL = ("before_app_request", "after_app_request", "teardown_app_request")
+
+
+def with_hooks(
+    app: Flask, seen: list[str], kinds: Sequence[str] = (), of: Sequence[str] = ("app",)
+) -> Flask:
+    """Give two hooks to each in ``of``: ``app`` those of each view, a blueprint those of ``kinds``.
+
+    The blueprint `inner` is within `outer`, and `other` is another one.
+    """
+    inner, outer, other = (Blueprint(name, "bank") for name in ("inner", "outer", "other"))
+    for kind in HOOKS if "app" in of else ():
+        for number in (1, 2):
+            getattr(app, kind)(noting(seen, f"{kind} {number}"))
+    for blueprint in (inner, outer, other):
+        for kind in kinds if blueprint.name in of else ():
+            for number in (1, 2):
+                getattr(blueprint, kind)(noting(seen, f"{blueprint.name}'s {kind} {number}"))
+
+        @blueprint.get(f"/{blueprint.name}/<number>")
+        def view(number: str) -> str:
+            seen.append("view")
+            for one in (1, 2):
+                after_this_request(noting(seen, f"after this {one}"))
+            return str(1 // int(number))
+
+    outer.register_blueprint(inner)
+    app.register_blueprint(outer)
+    app.register_blueprint(other)
+    app.add_url_rule("/<number>", view_func=view)
+    return app
+
+
+def test_what_is_to_be_called_around_each_view_is_called_in_flasks_order() -> None:
+    seen: list[str] = []
+    with_hooks(app_with(), seen).test_client().get("/1")
+
+    assert seen == [
+        "before_request 1",
+        "before_request 2",
+        "view",
+        "after this 1",
+        "after this 2",
+        "after_request 2",
+        "after_request 1",
+        "teardown_request 2",
+        "teardown_request 1",
+    ]
+
+
+@pytest.mark.parametrize("of", [("app", "inner", "outer", "other"), ("outer",)], ids=" ".join)
+@pytest.mark.parametrize("path", ["/1", "/outer/1", "/inner/1", "/unknown", "/outer/0"])
+@pytest.mark.parametrize(
+    "kinds",
+    [[kind] for kind in (*HOOKS, "url_value_preprocessor", *FOR_ALL)] + [[*HOOKS, *FOR_ALL]],
+    ids=" ".join,
+)
+def test_hooks_of_a_blueprint_are_called_as_by_flask_itself(
+    kinds: list[str], path: str, of: tuple[str, ...]
+) -> None:
+    ours: list[str] = []
+    theirs: list[str] = []
+    answer = with_hooks(app_with(), ours, kinds, of).test_client().get(path)
+    expected = with_hooks(Flask("bank"), theirs, kinds, of).test_client().get(path)
+
+    assert ours == theirs
+    assert (answer.status, answer.data) == (expected.status, expected.data)
+    assert any(kinds[0] in noted for noted in ours if "'s " in noted) is (
+        path.startswith(("/outer", "/inner")) or kinds[0] in FOR_ALL
+    )
+
+
+def test_what_is_called_with_the_arguments_of_a_view_is_called_before_anything_else() -> None:
+    seen: list[str] = []
+    app = with_hooks(app_with(), seen)
+    app.url_value_preprocessor(lambda endpoint, values: seen.append(f"{endpoint} {values}"))
+    app.test_client().get("/1")
+
+    assert seen[:2] == ["view {'number': '1'}", "before_request 1"]
+
+
+def test_a_hook_that_answers_ends_the_request() -> None:
+    seen: list[str] = []
+    app = app_with()
+    app.before_request(noting(seen, "before", answer="enough"))
+    answer = with_hooks(app, seen).test_client().get("/1")
+
+    assert (answer.status_code, answer.text) == (200, "enough")
+    assert seen == [
+        "before",
+        "after_request 2",
+        "after_request 1",
+        "teardown_request 2",
+        "teardown_request 1",
+    ]
+
+
+def test_an_answer_that_a_hook_puts_in_place_of_another_goes_to_the_next_one() -> None:
+    app = app_with()
+
+    def replaced_by(name: str) -> Callable[[Response], Response]:
+        return lambda answer: Response(f"{answer.get_data(as_text=True)}, {name}")
+
+    for name in ("last", "second"):
+        app.after_request(replaced_by(name))
+
+    @app.get("/replaced")
+    def replaced() -> str:
+        after_this_request(replaced_by("first"))
+        return "view"
+
+    assert app.test_client().get("/replaced").text == "view, first, second, last"
+
+
+@pytest.mark.parametrize(
+    ("path", "failures"), [("/1", [type(None)]), ("/0", [ZeroDivisionError])], ids=["good", "fails"]
+)
+def test_who_is_called_at_the_end_is_told_what_failed(path: str, failures: list[type]) -> None:
+    app = with_hooks(app_with(), [])
+    told: list[BaseException | None] = []
+    signalled: list[BaseException | None] = []
+    app.teardown_request(told.append)
+
+    def receive(_sender: Flask, exc: BaseException | None, **_more: object) -> None:
+        signalled.append(exc)
+
+    with request_tearing_down.connected_to(receive, app):
+        app.test_client().get(path)
+
+    assert [type(one) for one in told] == failures
+    assert signalled == told

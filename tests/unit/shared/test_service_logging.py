@@ -1,5 +1,9 @@
+import io
 import json
 import logging
+import os
+import select
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +15,7 @@ import pytest
 
 from shared.arrows import Arrow, passed, refused
 from shared.service_logging import (
+    LineHandler,
     LogRequests,
     RedactingJsonFormatter,
     configure_logging,
@@ -23,6 +28,14 @@ from shared.tracing import span, tracer_provider
 
 JWT = "eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJodHRwOi8vbG9jYWxob3N0In0.c2lnbmF0dXJl"
 SECRET = "ccs_" + "Ab3-_" * 9
+SECONDS = 20
+SAYS_HELLO_AND_WAITS = """
+import logging, sys
+from shared.service_logging import configure_logging
+configure_logging("bank", "INFO")
+logging.getLogger("bank").info("hello")
+sys.stdin.read()
+"""
 
 
 class Said:
@@ -262,3 +275,73 @@ def test_arrows_that_pass_are_logged_where_they_are_asked_for_and_refusals_in_an
     refused(401, "x")
 
     assert [json.loads(line)["message"] for line in capsys.readouterr().err.splitlines()] == logged
+
+
+def test_a_line_can_be_read_as_soon_as_it_is_logged() -> None:
+    command = [sys.executable, "-c", SAYS_HELLO_AND_WAITS]
+    environment = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        assert process.stderr is not None
+        ready, _, _ = select.select([process.stderr], [], [], SECONDS)
+        read = os.read(process.stderr.fileno(), 65536) if ready else b""
+        is_running = process.poll() is None
+        process.communicate(timeout=SECONDS)
+
+    assert read.endswith(b"\n")
+    assert (json.loads(read)["message"], is_running) == ("hello", True)
+
+
+class FullDisk(io.StringIO):
+    """Takes nothing."""
+
+    def write(self, _text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+class BrokenFormatter(logging.Formatter):
+    """Formats nothing."""
+
+    def format(self, _record: logging.LogRecord) -> str:
+        raise KeyError("no such field")
+
+
+@pytest.mark.parametrize("says_so", [True, False], ids=["says-so", "silent"])
+@pytest.mark.parametrize(
+    ("stream", "formatter", "message", "reason"),
+    [
+        pytest.param(FullDisk(), logging.Formatter(), "hello", "No space left", id="stream"),
+        pytest.param(io.StringIO(), BrokenFormatter(), "hello", "no such field", id="formatter"),
+        pytest.param(io.StringIO(), RedactingJsonFormatter("x"), "%d", "%d format", id="message"),
+    ],
+)
+def test_whoever_logs_does_not_fail_for_it_and_logging_says_so_where_it_is_to(
+    stream: io.StringIO,
+    formatter: logging.Formatter,
+    message: str,
+    reason: str,
+    says_so: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", says_so)
+    handler = LineHandler(stream)
+    handler.setFormatter(formatter)
+    log = logging.Logger("alone")
+    log.addHandler(handler)
+    log.info(message, *(["no number"] if "%" in message else []))
+    said = capsys.readouterr().err
+
+    assert stream.getvalue() == ""
+    assert ("Logging error" in said, reason in said) == (says_so, says_so)
+
+
+def test_what_is_logged_after_a_line_that_failed_is_written() -> None:
+    stream = io.StringIO()
+    log = logging.Logger("alone")
+    log.addHandler(LineHandler(stream))
+    for number in ("one", 1, 2):
+        log.info("%d", number)
+
+    assert stream.getvalue() == "1\n2\n"
