@@ -89,12 +89,9 @@ def _body(request: Request) -> bytes:
 
 def _pairs(body: bytes) -> list[tuple[str, str]]:
     """Return names and values; an empty value counts as omitted (RFC 6749 §3.2, MUST)."""
+    decoded = form_decoded if b"%" in body or b"+" in body else bytes.decode
+    pieces = [piece.partition(b"=") for piece in body.split(b"&")]
     try:
-        if b"%" not in body and b"+" not in body:  # nothing is encoded: most forms
-            texts = [piece.partition("=") for piece in body.decode().split("&")]
-            return [(name, value) for name, _, value in texts if value]
-        pieces = [piece.partition(b"=") for piece in body.split(b"&")]
-        pairs = [(form_decoded(name), form_decoded(value)) for name, _, value in pieces]
-        return [(name, value) for name, value in pairs if value]
+        return [(decoded(name), decoded(value)) for name, _, value in pieces if value]
     except ValueError as error:
         raise InvalidRequestError("The form is not well-formed UTF-8.") from error

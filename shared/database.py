@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import QueuePool
 
 from shared.health import NotReadyError
 
@@ -105,9 +106,12 @@ class Database:
         """
         if self._autocommit is not None:
             return _rows(self._autocommit, statement, parameters)
+        if not isinstance(self.engine.pool, QueuePool):  # in memory, of which each thread has one
+            return _rows(self._writer, statement, parameters)
         began = time.monotonic()
         try:
-            return self._own.connection.execute(_for_sqlite(statement), parameters).fetchall()
+            own = self._own.connection  # held, as it is closed when nobody does, `_dispose` say
+            return own.execute(_for_sqlite(statement), parameters).fetchall()
         except sqlite3.Error:
             has_waited = time.monotonic() - began > BUSY_TIMEOUT_SECONDS / 2
             engine = self._impatient if has_waited else self.engine

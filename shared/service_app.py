@@ -74,8 +74,8 @@ def service_app(
 class _PlainFlask(Flask):
     """Flask without what no service of ours has.
 
-    That is asynchronous views, hosts that decide a view, and hooks that are a blueprint's: its own
-    looks for them at each call, and at the host three times a request.
+    That is asynchronous views, hosts that decide a view, sessions, and hooks for the views of one
+    blueprint: its own looks for them at each call, and at the host three times a request.
     """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:

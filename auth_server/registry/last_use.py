@@ -106,22 +106,27 @@ class LastUse:
     def write(self) -> None:
         """Write the uses that are not written yet."""
         with self._writing:
-            while batch := self._next_batch():
-                try:
-                    self._note(batch, int(self._now()))
-                except SQLAlchemyError as error:
-                    self._put_off(error)
-                    return
-                with self._claiming:
-                    self._next_writing_at = self._now() + WRITTEN_EVERY_SECONDS
-                    for secret_id in batch:
-                        del self._unwritten[secret_id]
+            self._write_all()
 
     def write_as_timed(self) -> None:
         """Write, as the timer or the end of the process has it."""
-        with self._claiming:
-            self._is_timed = False
-        self.write()
+        with self._writing:
+            with self._claiming:
+                self._is_timed = False
+            self._write_all()
+
+    def _write_all(self) -> None:
+        """Write, as the thread that holds ``_writing``."""
+        while batch := self._next_batch():
+            try:
+                self._note(batch, int(self._now()))
+            except SQLAlchemyError as error:
+                self._put_off(error)
+                return
+            with self._claiming:
+                self._next_writing_at = self._now() + WRITTEN_EVERY_SECONDS
+                for secret_id in batch:
+                    del self._unwritten[secret_id]
 
     def _next_batch(self) -> list[str]:
         with self._claiming:

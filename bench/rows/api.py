@@ -31,6 +31,14 @@ TURNS = 5
 Turn = tuple[int, int]
 """A round, and a turn in it."""
 
+TEXT = (
+    "`RS256, seen` is one token that comes again and again; of the others each is a new one. "
+    "`open, with the token` is the open route, asked with a token that it does not look at: the "
+    "longer head costs that, the check the rest of what a request takes above the open route. The "
+    f"requests of an API take turns, {TURNS} a round; the last column is the median of the "
+    "differences within a turn, and a range is over all turns.",
+)
+
 
 def measure(plan: Plan, cores: Cores, out: Path) -> str:
     """Measure our token check and the peers'."""
@@ -69,9 +77,7 @@ def _lines(comparison: Comparison) -> list[str]:
     return [
         "## The token check, above the same route without it",
         "",
-        "`seen` is one token that comes again and again; of the others each is a new one. What a",
-        "request takes above the open one is the check and, as one row tells, the longer head.",
-        "The requests of an API take turns.",
+        *TEXT,
         "",
         *table(
             ("API", "request", "answers/s", "p99 ms", "CPU µs", "above the open route, CPU µs"),

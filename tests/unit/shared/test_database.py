@@ -1,5 +1,7 @@
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -239,3 +241,61 @@ def test_one_statement_waits_for_a_lock_no_longer_than_any_other(
     one_second.engine.dispose()
 
     assert 0.9 < waited < 1.8
+
+
+def test_in_memory_one_statement_sees_what_a_session_wrote() -> None:
+    in_memory = Database("sqlite://")
+    with in_memory.writing() as session:
+        session.execute(text("CREATE TABLE counter (value INTEGER)"))
+        session.execute(text("INSERT INTO counter VALUES (1)"))
+    in_memory.at_once(_ADD, {"more": 1})
+
+    assert (in_memory.at_once(_VALUE, {})[0][0], value_in(in_memory)) == (2, 2)
+
+
+def test_a_threads_own_connection_ends_with_the_thread(
+    database: Database, migrations: Path
+) -> None:
+    migrate(database, migrations)
+    own: list[sqlite3.Connection] = []
+
+    def use() -> None:
+        database.at_once(_VALUE, {})
+        own.append(database._own.connection._driver)
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        own[0].execute("SELECT 1")
+
+
+WHILE_IT_IS_DISPOSED = """
+import sys, threading, time
+from sqlalchemy import text
+from shared.database import Database
+database = Database(sys.argv[1])
+many = text("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 3000) "
+            "SELECT x FROM n")
+found = set()
+def use():
+    for _ in range(100):
+        found.add(len(database.at_once(many, {})))
+threads = [threading.Thread(target=use) for _ in range(2)]
+for thread in threads:
+    thread.start()
+while any(thread.is_alive() for thread in threads):
+    time.sleep(0.002)
+    database.engine.dispose()
+print(found)
+"""
+
+
+def test_a_statement_under_way_survives_that_the_connections_are_given_up(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    program = [sys.executable, "-c", WHILE_IT_IS_DISPOSED, url]
+
+    ended = subprocess.run(program, capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "{3000}\n", "")

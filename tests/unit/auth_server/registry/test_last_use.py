@@ -3,6 +3,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Thread, active_count
 
 import pytest
 from sqlalchemy import update
@@ -106,6 +107,55 @@ def test_what_is_used_within_a_second_is_written_a_moment_later_though_nobody_el
         at_first = all_noted(rotating)
         assert wait_until(lambda: all_noted(rotating) == {START})
         assert at_first == {START, None}
+
+
+def test_a_use_is_left_to_the_timer_that_is_about_to_write(
+    rotating: Rotating, clock: Clock
+) -> None:
+    uses, (first, second) = LastUse(rotating.database, clock), two_secrets(rotating)
+    uses.note(first)
+    clock.time += 0.5
+    uses.note(second)  # for the timer
+    clock.time += 0.5
+    uses.note(second)
+    at_once = all_noted(rotating)
+
+    assert wait_until(lambda: None not in all_noted(rotating))
+    assert at_once == {START, None}
+
+
+def test_no_request_waits_while_others_are_written(rotating: Rotating) -> None:
+    uses, secret = LastUse(rotating.database, rotating.now), live(rotating)
+    with uses._writing:
+        request = Thread(target=uses.note, args=(secret,), daemon=True)
+        request.start()
+        request.join(5)
+        is_answered = not request.is_alive()
+
+    assert is_answered
+    assert wait_until(lambda: noted(rotating) == START)
+
+
+def test_while_a_write_hangs_there_is_one_timer(
+    rotating: Rotating, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WRITTEN_EVERY_SECONDS", 0.01)
+    uses, secret = LastUse(rotating.database, clock), live(rotating)
+
+    def ask_again_and_again() -> None:
+        for _ in range(20):
+            uses.note(secret)
+            time.sleep(0.02)
+
+    before = active_count()
+    with uses._writing:
+        requests = Thread(target=ask_again_and_again, daemon=True)
+        requests.start()
+        requests.join(5)
+        timers_and_requests = active_count() - before
+
+    assert timers_and_requests == 1
+    assert wait_until(lambda: noted(rotating) == START)
 
 
 def test_what_another_process_noted_is_left_and_the_rest_is_written(any_place: Place) -> None:
