@@ -37,7 +37,7 @@ class TestATokenInTheQuery:
     a query in it.
     """
 
-    stopped_by = Line("resource_server/token_validation.py", 'headers.get("Authorization")')
+    stopped_by = Line("resource_server/token_validation.py", 'environ.get("HTTP_AUTHORIZATION")')
 
     @pytest.fixture
     def careless(self, issuer: OwnIssuer) -> Iterator[CarelessServer]:
