@@ -1,8 +1,8 @@
 """The check of an access token, at the front of a view: `@require_token(scope="Read")`.
 
-Arrow 4 arrives here. With `issuer_keys.py` and `shared/arrows.py` this file is meant to be copied
-into an API of your own: a validator (RFC 9068 §4, RFC 8725), and a Flask decorator that reads the
-Authorization header and answers with the challenges of RFC 6750 §3.
+Arrow 4 arrives here. With `issuer_keys.py`, `shared/arrows.py` and `shared/at_hand.py` this file is
+meant to be copied into an API of your own: a validator (RFC 9068 §4, RFC 8725), and a Flask
+decorator that reads the Authorization header and answers with the challenges of RFC 6750 §3.
 
 The order: what costs nothing is judged first, so no cryptography is spent and no key fetched for
 a token that is refused anyway. RFC 7519 §7.2 leaves the order open. Nothing that was read counts
@@ -26,7 +26,7 @@ from http import HTTPStatus
 from threading import Lock
 from typing import Any, Final, NamedTuple, ParamSpec, Protocol, cast
 
-from flask import Flask, Response, current_app, g, json, request
+from flask import Flask, Response, g, json, request
 from flask.typing import ResponseReturnValue
 
 from resource_server.issuer_keys import (
@@ -37,6 +37,7 @@ from resource_server.issuer_keys import (
     json_object,
 )
 from shared.arrows import refused
+from shared.at_hand import this_app, this_g, this_request
 
 LONGEST_TOKEN: Final = 8 * 1024
 LONGEST_KID: Final = 256
@@ -65,9 +66,10 @@ def require_token(
     def decorate(view: Callable[View, ResponseReturnValue]) -> Callable[View, ResponseReturnValue]:
         @wraps(view)
         def guarded(*args: View.args, **kwargs: View.kwargs) -> ResponseReturnValue:
-            check: TokenCheck = current_app.extensions[EXTENSION]
+            check: TokenCheck = this_app().extensions[EXTENSION]
             try:
-                g.verified_token = check.admit(request.environ.get("HTTP_AUTHORIZATION"), scope)
+                authorization = this_request().environ.get("HTTP_AUTHORIZATION")
+                this_g().verified_token = check.admit(authorization, scope)
             except BearerError as refusal:
                 return _answer(refusal, check)
             return view(*args, **kwargs)

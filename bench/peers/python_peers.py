@@ -59,23 +59,37 @@ def _authlib(algorithm: str, row_for_each_token: bool, folder: Path) -> Launch:
     )
 
 
-def _least(algorithm: str, _: Path) -> Launch:
+def least(algorithm: str, asked: Ask, clients_database: Path | None = None) -> Launch:
+    """Return how the least server in Flask is started, and that it is asked ``asked``.
+
+    Without ``clients_database`` its one client is `bench`, with the secret of this run.
+    """
     port = free_port()
     return Launch(
         gunicorn(port, OUR_WORKER),
         PEERS / "flask-least",
         port,
-        (token_ask(algorithm, "/token", "bench", bench_secret()),),
+        (asked,),
         {
             "ALGORITHM": algorithm,
             "ISSUER": f"http://127.0.0.1:{port}",
             "BENCH_SECRET": bench_secret(),
+            "CLIENTS_DATABASE": str(clients_database or ""),
             "PYTHONPATH": str(ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
         },
         "/jwks",
         python_versions(bench_python(), "Flask", "gunicorn", "cryptography", "joserfc", "orjson"),
     )
+
+
+def least_ask(algorithm: str) -> Ask:
+    """Return the request of the one client of the least server in Flask."""
+    return token_ask(algorithm, "/token", "bench", bench_secret())
+
+
+def _least(algorithm: str, _: Path) -> Launch:
+    return least(algorithm, least_ask(algorithm))
 
 
 HELLO = Peer("Flask hello", partial(_hello, GUNICORN_OF_PEERS))

@@ -25,6 +25,7 @@ COPIED = {
     "resource_server/token_validation.py",
     "resource_server/issuer_keys.py",
     "shared/arrows.py",
+    "shared/at_hand.py",
 }
 START_SECONDS = 20
 

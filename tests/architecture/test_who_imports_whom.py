@@ -9,6 +9,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 NAMED_FOR_GUNICORN = re.compile(r"shared\.\w+\.\w+Worker")
 SERVICES = ("auth_server", "resource_server", "client_service")
+COPIED_OF_THE_BANK = {
+    "resource_server.token_validation",
+    "resource_server.issuer_keys",
+    "shared.arrows",
+    "shared.at_hand",
+}
 COPIED_OF_THE_CLIENT = {
     "client_service.token_source",
     "client_service.token_messages",
@@ -104,7 +110,7 @@ def reachable(names: set[str], within_shared: dict[str, set[str]]) -> set[str]:
     [
         COPIED_OF_THE_CLIENT,
         COPIED_OF_THE_CLIENT | {"client_service.private_key_jwt"},
-        {"resource_server.token_validation", "resource_server.issuer_keys", "shared.arrows"},
+        COPIED_OF_THE_BANK,
     ],
     ids=["token source", "token source with a key", "token check"],
 )

@@ -1,10 +1,12 @@
 """The least that a Flask server does for a token: read the form, compare a secret, sign a JWT.
 
-No library for OAuth, no store, no other client, no log line; 400 and 401 are all its errors.
+No library for OAuth, no log line; 400 and 401 are all its errors. Its one client stands in the
+environment, or each is a row of `clients` in the SQLite file CLIENTS_DATABASE.
 """
 
 import os
 import secrets
+import sqlite3
 import time
 from base64 import b64decode, urlsafe_b64encode
 from hashlib import sha256
@@ -23,8 +25,9 @@ from joserfc.jwk import ECKey, RSAKey
 ALGORITHM, ISSUER = os.environ["ALGORITHM"], os.environ["ISSUER"]
 API = "urn:bench:api"
 LIFETIME_SECONDS = 300
-# Of the whole `id:secret`, as HTTP Basic has it: there is one client.
+# Of the whole `id:secret`, as HTTP Basic has it.
 CREDENTIALS_HASH = sha256(f"bench:{os.environ['BENCH_SECRET']}".encode()).digest()
+CLIENTS_DATABASE = os.environ.get("CLIENTS_DATABASE")
 
 
 def _base64url(data: bytes) -> bytes:
@@ -37,6 +40,11 @@ _kid = _key.thumbprint()
 _private: Any = _key.raw_value
 _header = _base64url(orjson.dumps({"alg": ALGORITHM, "typ": "at+jwt", "kid": _kid}))
 _sha256, _ecdsa, _pkcs1 = SHA256(), ECDSA(SHA256()), PKCS1v15()
+_clients = (
+    sqlite3.connect(CLIENTS_DATABASE, isolation_level=None, check_same_thread=False)
+    if CLIENTS_DATABASE
+    else None
+)
 
 app = Flask(__name__)
 
@@ -67,10 +75,22 @@ def jwks() -> dict[str, Any]:
 def _is_the_client(authorization: str) -> bool:
     scheme, _, credentials = authorization.partition(" ")
     try:
-        presented = sha256(b64decode(credentials)).digest()
+        presented = b64decode(credentials)
     except ValueError:
         return False
-    return scheme.lower() == "basic" and compare_digest(presented, CREDENTIALS_HASH)
+    return scheme.lower() == "basic" and compare_digest(
+        sha256(presented).digest(), _hash_for(presented)
+    )
+
+
+def _hash_for(presented: bytes) -> bytes:
+    """Return the hash that credentials of this client have, or one that nothing has."""
+    if _clients is None:
+        return CREDENTIALS_HASH
+    name = presented.partition(b":")[0].decode(errors="replace")
+    query = "SELECT credentials_hash FROM clients WHERE client_id = ?"
+    row = _clients.execute(query, (name,)).fetchone()
+    return row[0] if row else b""
 
 
 def _signed(now: int) -> str:
