@@ -2,6 +2,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread, Timer
@@ -29,9 +30,10 @@ def noted(rotating: Rotating) -> int | None:
     return rotating.secrets()[0].last_used_at
 
 
-def timers() -> set[Timer]:
-    """Return those that run in this process; one of another test may be among them."""
-    return {thread for thread in threading.enumerate() if isinstance(thread, Timer)}
+def timers_of(uses: LastUse) -> list[Timer]:
+    """Return those that run for ``uses``: another test's may run too, and start others."""
+    running = (thread for thread in threading.enumerate() if isinstance(thread, Timer))
+    return [timer for timer in running if weakref.ref(uses) in tuple(timer.args)]
 
 
 def test_a_use_is_noted(any_place: Place) -> None:
@@ -153,12 +155,11 @@ def test_while_a_write_hangs_there_is_one_timer(
             uses.note(secret)
             time.sleep(0.02)
 
-    before = timers()
     with uses._writing:
         requests = Thread(target=ask_again_and_again, daemon=True)
         requests.start()
         requests.join(5)
-        hanging = timers() - before
+        hanging = timers_of(uses)
 
     assert len(hanging) == 1
     assert wait_until(lambda: noted(rotating) == START)
