@@ -24,6 +24,8 @@ is the median of the rounds, with the lowest and the highest. Differences under 
 most machines.
 """
 RESULTS = "RESULTS.md"
+TOKENS = "tokens"
+"""The section of the whole comparison, which is no row."""
 ALGORITHMS = ("RS256", "ES256")
 CEILING = "hello"
 QUIET_VARIATION = 1.1
@@ -52,7 +54,7 @@ def write_report(comparison: Comparison, plan: Plan, cores: Cores, folder: Path)
         lines += ["", *_of_one_algorithm(comparison.measurements, algorithm, folder)]
     lines += ["", "### Versions", "", *_versions(comparison)]
     noises = [one.noise for one in comparison.measurements]
-    return put_section(folder, "tokens", lines, cores, noises, plan.rounds)
+    return put_section(folder, TOKENS, lines, cores, noises, plan)
 
 
 def put_section(
@@ -61,15 +63,17 @@ def put_section(
     lines: Sequence[str],
     cores: Cores,
     noises: Sequence[Noise],
-    rounds: int | None = None,
+    plan: Plan | None = None,
 ) -> str:
-    """Write the section ``name`` of `RESULTS.md`, with its day, commit, machine and noise.
+    """Write the section ``name`` of `RESULTS.md`, with its command, day, commit, machine and noise.
 
-    ``rounds`` is how many there were; None where the row has none.
+    ``plan`` is None where the row has no rounds.
     """
     day = time.strftime("%Y-%m-%d", time.gmtime())
-    sample = " One round: no range, a sample." if rounds == 1 else ""
-    made = f"{day}, {commit()}, {description(cores)}.{sample}"
+    rounds = f"; rounds: {plan.rounds}, of {plan.seconds:g} s" if plan else ""
+    command = "" if name == TOKENS else f" By `make bench ROW={name}`{rounds}."
+    sample = " One round: no range, a sample." if plan and plan.rounds == 1 else ""
+    made = f"{day}, {commit()}, {description(cores)}.{command}{sample}"
     section = "\n".join([*lines, "", made, "", *noise_lines(noises)])
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / RESULTS

@@ -59,7 +59,7 @@ def _authlib(algorithm: str, row_for_each_token: bool, folder: Path) -> Launch:
     )
 
 
-def least(algorithm: str, asked: Ask, clients_database: Path | None = None) -> Launch:
+def least_server(algorithm: str, asked: Ask, clients_database: Path | None = None) -> Launch:
     """Return how the least server in Flask is started, and that it is asked ``asked``.
 
     Without ``clients_database`` its one client is `bench`, with the secret of this run.
@@ -89,7 +89,7 @@ def least_ask(algorithm: str) -> Ask:
 
 
 def _least(algorithm: str, _: Path) -> Launch:
-    return least(algorithm, least_ask(algorithm))
+    return least_server(algorithm, least_ask(algorithm))
 
 
 HELLO = Peer("Flask hello", partial(_hello, GUNICORN_OF_PEERS))

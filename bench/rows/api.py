@@ -47,7 +47,7 @@ def measure(plan: Plan, cores: Cores, out: Path) -> str:
         trusted = TrustedIssuer(issuer.url, issuer.jwks())
         comparison = compare(api_peers(trusted, partial(_asks, tokens)), plan, cores, TURNS)
     noises = [one.noise for one in comparison.measurements]
-    return put_section(out, "api", _lines(comparison), cores, noises, plan.rounds)
+    return put_section(out, "api", _lines(comparison), cores, noises, plan)
 
 
 def _tokens(issuer: OwnIssuer, kid: str) -> list[str]:

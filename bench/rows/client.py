@@ -37,7 +37,7 @@ def measure(plan: Plan, cores: Cores, out: Path) -> str:
             noises.append(noise)
         versions = python_versions(stack.python, "requests", "urllib3")
     section = [*lines(rounds), "", f"{versions}."]
-    return put_section(out, "client", section, cores, noises, plan.rounds)
+    return put_section(out, "client", section, cores, noises, plan)
 
 
 def _one_round(stack: OwnStack, client: Companion, seconds: float) -> tuple[Round, Noise]:

@@ -1,45 +1,50 @@
 """Whether a token costs more where more clients are registered: 1, 1,000 and 1,000,000.
 
-And what a read from a database costs the least server in Flask: that is what ours cannot go below
+And what one read from a database costs the least server in Flask, to hold beside what it costs ours
 where each request is of another client.
 """
 
 import random
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
+from itertools import cycle
 from pathlib import Path
 
 from sqlalchemy import insert
 
 from auth_server.models import Client, ClientScope, ClientSecret
 from auth_server.registry import new_secret, secret_hash
+from bench.comparison import run_folder
 from bench.launch import Launch, Peer, Varied, basic
 from bench.machine import Cores
 from bench.peers.ours import API, OurServer
-from bench.peers.python_peers import least, least_ask
+from bench.peers.python_peers import least_ask, least_server
 from bench.plan import Plan
 from bench.programs import bench_secret
-from bench.rows.variants import measure_variants
+from bench.report import put_section
+from bench.rows.variants import table_of
 from shared.database import Database
 
 COUNTS = ((1, 1), (1_000, 1_000), (1_000_000, 1), (1_000_000, 1_000_000))
 """How many are registered, and how many of them ask."""
 ALGORITHMS = ("RS256", "ES256")
 BATCH = 20_000
-MOST_ASKED = 200_000
-IN_LEAST = 1_000_000
-LEAST_FORMS = (
-    ("one client, in memory", 0),
-    ("a read for each token, 1 asks", 1),
-    ("a read for each token, 1,000,000 ask", IN_LEAST),
-)
-"""What the least server is measured as, and how many of its table's clients ask; 0: no table."""
+MOST_ASKED_IN_A_LOAD = 100_000
+"""So many requests are sooner made than a client asks for the second time."""
 SEED = 8
 """Of the order in which clients ask: the same in every run."""
+IN_THE_TABLE = 1_000_000
+"""How many clients the least server reads one of."""
+LEAST_FORMS = (
+    ("one client, in memory", None),
+    ("a read for each token, 1 asks", 1),
+    ("a read for each token, 1,000,000 ask", IN_THE_TABLE),
+)
+"""What the least server is measured as, and how many of its table ask; None: it has no table."""
 
 LINES = (
     "## Tokens, by the number of registered clients",
@@ -49,32 +54,31 @@ LINES = (
     "from the database, and its use noted there. All have the same secret, which spares us a "
     "million of them.",
 )
-
-
 LEAST_LINES = (
-    "## What a read costs the least server in Flask",
-    "",
-    "`bench/peers/flask-least`: no OAuth library, no log line. Its client is in memory; or each is "
-    "a row in one SQLite table of a million, of which it reads one column by the primary key. What "
-    "this takes above the first form, no server in Python that asks SQLite for each token saves.",
+    "What one read costs the least server in Flask, `bench/peers/flask-least`: its client is in "
+    "memory; or each is a row in one SQLite table of a million, of which it reads one column by "
+    "the primary key. Ours reads a client, its live secrets and its scopes, from four tables.",
 )
 
 
 def measure(plan: Plan, cores: Cores, out: Path) -> str:
-    """Measure our server with so many clients, and the least server with a read and without."""
+    """Measure our server with so many clients, and the least one with a read and without."""
     variants = [
         Peer(f"{count:,} registered, {asking:,} ask", partial(_prepare, count, asking, algorithm))
         for count, asking in COUNTS
         for algorithm in ALGORITHMS
     ]
-    of_least = [
-        Peer(form, partial(_prepare_least, asking, algorithm))
-        for form, asking in LEAST_FORMS
-        for algorithm in ALGORITHMS
-    ]
-    ours = measure_variants("clients", LINES, variants, plan, cores, out)
-    least_too = measure_variants("clients-least", LEAST_LINES, of_least, plan, cores, out)
-    return f"{ours}\n\n{least_too}"
+    ours, noises = table_of(variants, plan, cores)
+    with run_folder() as folder:
+        _make_table(folder / "clients.db")
+        variants = [
+            Peer(form, partial(_prepare_least, folder / "clients.db", asking, algorithm))
+            for form, asking in LEAST_FORMS
+            for algorithm in ALGORITHMS
+        ]
+        least, more_noises = table_of(variants, plan, cores)
+    lines = [*LINES, "", *ours, "", *LEAST_LINES, "", *least]
+    return put_section(out, "clients", lines, cores, [*noises, *more_noises], plan)
 
 
 def _prepare(count: int, asking: int, algorithm: str, folder: Path) -> Launch:
@@ -83,21 +87,41 @@ def _prepare(count: int, asking: int, algorithm: str, folder: Path) -> Launch:
     secret = new_secret()
     print(f"registering {count:,} clients", flush=True)
     _register(server, count, secret)
-    lines = folder / "authorization"
-    lines.write_text("\n".join(basic(name, secret) for name in _asking(asking)))
     launch = server.launch((algorithm, _name(0), secret))
-    ask = replace(launch.asks[0], varied=lambda _: Varied("authorization", lines))
-    return replace(launch, asks=(ask,))
+    return replace(launch, asks=(replace(launch.asks[0], varied=_in_turn(folder, asking, secret)),))
 
 
-def _prepare_least(asking: int, algorithm: str, folder: Path) -> Launch:
+def _prepare_least(table: Path, asking: int | None, algorithm: str, folder: Path) -> Launch:
     ask = least_ask(algorithm)
-    if not asking:
-        return least(algorithm, ask)
-    file, lines = folder / "clients.db", folder / "authorization"
-    _make_table(file)
-    lines.write_text("\n".join(basic(name, bench_secret()) for name in _asking(asking)))
-    return least(algorithm, replace(ask, varied=lambda _: Varied("authorization", lines)), file)
+    if asking is None:
+        return least_server(algorithm, ask)
+    varied = _in_turn(folder, asking, bench_secret())
+    return least_server(algorithm, replace(ask, varied=varied), table)
+
+
+def _in_turn(folder: Path, count: int, secret: str) -> Callable[[float], Varied]:
+    """Return what makes the headers of a load: of ``count`` clients, one after the other.
+
+    Where there are enough, the next load is of others: who has asked in the last minute is noted as
+    used already, so a measurement after its warm-up would have half of that to do.
+    """
+    files = [folder / f"authorization-{number}" for number in range(2)]
+    names = list(_asking(count))
+    halves = (names[::2], names[1::2]) if count > MOST_ASKED_IN_A_LOAD else (names, names)
+    for file, half in zip(files, halves, strict=True):
+        file.write_text("\n".join(basic(name, secret) for name in half))
+    turns = cycle(files)
+    return lambda _: Varied("authorization", next(turns))
+
+
+def _asking(count: int) -> Iterator[str]:
+    """Return the clients that ask, in the order in which they do."""
+    most = 2 * MOST_ASKED_IN_A_LOAD
+    return map(_name, random.Random(SEED).sample(range(count), min(count, most)))  # noqa: S311
+
+
+def _name(number: int) -> str:
+    return f"client-{number}"
 
 
 def _make_table(file: Path) -> None:
@@ -105,7 +129,7 @@ def _make_table(file: Path) -> None:
     secret = bench_secret()
     rows = (
         (name, sha256(f"{name}:{secret}".encode()).digest())
-        for name in ("bench", *sorted(map(_name, range(IN_LEAST))))
+        for name in ("bench", *sorted(map(_name, range(IN_THE_TABLE))))
     )
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("PRAGMA journal_mode = WAL")
@@ -114,16 +138,6 @@ def _make_table(file: Path) -> None:
             " WITHOUT ROWID"
         )
         database.executemany("INSERT INTO clients VALUES (?, ?)", rows)
-
-
-def _asking(count: int) -> Iterable[str]:
-    """Return the clients that ask, one after the other; they come round again."""
-    numbers = random.Random(SEED).sample(range(count), min(count, MOST_ASKED))  # noqa: S311
-    return map(_name, numbers)
-
-
-def _name(number: int) -> str:
-    return f"client-{number}"
 
 
 def _register(server: OurServer, count: int, secret: str) -> None:

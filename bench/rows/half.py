@@ -36,7 +36,7 @@ def measure(plan: Plan, cores: Cores, out: Path) -> str:
     one_round = partial(_one_round, plan, cores)
     found, _ = in_rounds(token_peers(), plan.rounds, left_out, one_round)
     noises = [one.noise for one in found]
-    return put_section(out, "half", _lines(found, left_out), cores, noises, plan.rounds)
+    return put_section(out, "half", _lines(found, left_out), cores, noises, plan)
 
 
 def _one_round(

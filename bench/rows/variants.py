@@ -1,4 +1,4 @@
-"""Our server in several forms, measured in turn and shown against the first of them."""
+"""A server in several forms, measured in turn and shown against the first of them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from bench.comparison import Measurement, compare
 from bench.launch import Peer
 from bench.machine import Cores
+from bench.measuring import Noise
 from bench.plan import Plan
 from bench.report import put_section, shown, table
 from bench.spread import Spread, ratios
@@ -23,6 +24,12 @@ def measure_variants(
     name: str, lines: Sequence[str], variants: Sequence[Peer], plan: Plan, cores: Cores, out: Path
 ) -> str:
     """Measure ``variants``, write the section ``name`` below ``lines``, and return it."""
+    shown_below, noises = table_of(variants, plan, cores)
+    return put_section(out, name, [*lines, "", *shown_below], cores, noises, plan)
+
+
+def table_of(variants: Sequence[Peer], plan: Plan, cores: Cores) -> tuple[list[str], list[Noise]]:
+    """Measure ``variants``; return the lines of their table, and the noise."""
     comparison = compare(variants, plan, cores)
     found: dict[tuple[str, str], list[Measurement]] = {}
     for one in sorted(comparison.measurements, key=lambda one: one.round):
@@ -30,9 +37,8 @@ def measure_variants(
     head = ("form", "algorithm", *COLUMNS, "against the first")
     rows = [(*key, *_figures(one), _ratio(found, key)) for key, one in found.items()]
     missing = [f"- {peer}: left out, {why}" for peer, why in comparison.left_out.items()]
-    section = [*lines, "", *table(head, rows), *([""] if missing else []), *missing]
-    noises = [one.noise for one in comparison.measurements]
-    return put_section(out, name, section, cores, noises, plan.rounds)
+    lines = [*table(head, rows), *([""] if missing else []), *missing]
+    return lines, [one.noise for one in comparison.measurements]
 
 
 def _figures(found: Sequence[Measurement]) -> list[str]:

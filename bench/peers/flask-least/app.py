@@ -51,14 +51,15 @@ app = Flask(__name__)
 
 @app.post("/token")
 def token() -> Response:
-    """Return an access token for the one client."""
+    """Return an access token for the client that HTTP Basic names."""
     form = parse_qs(request.get_data(as_text=True))
     if form.get("grant_type") != ["client_credentials"] or form.get("scope") != ["Read"]:
         abort(400)
-    if not _is_the_client(request.headers.get("Authorization", "")):
+    client_id = _authenticated(request.headers.get("Authorization", ""))
+    if client_id is None:
         abort(401)
     answer = {
-        "access_token": _signed(int(time.time())),
+        "access_token": _signed(client_id, int(time.time())),
         "token_type": "Bearer",
         "expires_in": LIFETIME_SECONDS,
         "scope": "Read",
@@ -72,34 +73,34 @@ def jwks() -> dict[str, Any]:
     return {"keys": [_key.as_dict(private=False, kid=_kid, alg=ALGORITHM)]}
 
 
-def _is_the_client(authorization: str) -> bool:
+def _authenticated(authorization: str) -> str | None:
+    """Return the name of the client whose credentials these are; None where they are wrong."""
     scheme, _, credentials = authorization.partition(" ")
     try:
         presented = b64decode(credentials)
     except ValueError:
-        return False
-    return scheme.lower() == "basic" and compare_digest(
-        sha256(presented).digest(), _hash_for(presented)
-    )
+        return None
+    name = presented.partition(b":")[0].decode(errors="replace")
+    is_right = compare_digest(sha256(presented).digest(), _hash_of(name))
+    return name if is_right and scheme.lower() == "basic" else None
 
 
-def _hash_for(presented: bytes) -> bytes:
-    """Return the hash that credentials of this client have, or one that nothing has."""
+def _hash_of(client_id: str) -> bytes:
+    """Return the hash of the client's credentials; empty, as none is, where there is no client."""
     if _clients is None:
         return CREDENTIALS_HASH
-    name = presented.partition(b":")[0].decode(errors="replace")
     query = "SELECT credentials_hash FROM clients WHERE client_id = ?"
-    row = _clients.execute(query, (name,)).fetchone()
+    row = _clients.execute(query, (client_id,)).fetchone()
     return row[0] if row else b""
 
 
-def _signed(now: int) -> str:
+def _signed(client_id: str, now: int) -> str:
     claims = {
         "iss": ISSUER,
         "exp": now + LIFETIME_SECONDS,
         "aud": API,
-        "sub": "bench",
-        "client_id": "bench",
+        "sub": client_id,
+        "client_id": client_id,
         "iat": now,
         "jti": secrets.token_urlsafe(16),
         "scope": "Read",

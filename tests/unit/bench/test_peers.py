@@ -1,10 +1,14 @@
 import json
+import runpy
+from pathlib import Path
 
 import pytest
 
-from bench.launch import AUDIENCE
+from bench.launch import AUDIENCE, FORM, TOKEN_FORM, basic
 from bench.peers import all_peers, quick_peers
-from bench.programs import PEERS
+from bench.peers.python_peers import least_ask, least_server
+from bench.programs import PEERS, bench_secret
+from bench.rows import clients
 
 
 @pytest.mark.parametrize(
@@ -31,3 +35,23 @@ def test_keycloak_puts_the_audience_into_the_tokens_of_each_client() -> None:
 def test_hello_is_measured_on_our_worker_too() -> None:
     for peers in (quick_peers(), all_peers()):
         assert {"Flask hello", "Flask hello, our worker"} <= {peer.name for peer in peers}
+
+
+@pytest.mark.parametrize("has_table", [False, True], ids=["in memory", "a read for each token"])
+def test_the_least_server_gives_a_token_to_whom_it_knows_and_to_nobody_else(
+    has_table: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "clients.db"
+    monkeypatch.setattr(clients, "IN_THE_TABLE", 1)
+    clients._make_table(table)
+    told = least_server("ES256", least_ask("ES256"), table if has_table else None).environment
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    http = runpy.run_path(str(PEERS / "flask-least" / "app.py"))["app"].test_client()
+
+    def status(client: str, secret: str) -> int:
+        headers = {"Content-Type": FORM, "Authorization": basic(client, secret)}
+        return int(http.post("/token", data=TOKEN_FORM, headers=headers).status_code)
+
+    asked = [("bench", bench_secret()), ("client-0", bench_secret()), ("bench", "wrong")]
+    assert [status(*one) for one in asked] == [200, 200 if has_table else 401, 401]

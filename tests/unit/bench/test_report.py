@@ -6,6 +6,7 @@ import pytest
 from bench.launch import CannotRunError
 from bench.machine import Cores
 from bench.measuring import Noise
+from bench.plan import Plan
 from bench.plots import bars
 from bench.programs import PYTHON_VARIABLE, bench_python, commit, java_version_in
 from bench.report import noise_lines, put_section, shown, table, with_section
@@ -53,9 +54,12 @@ def test_where_the_fixed_loop_varied_much_the_section_warns_of_its_figures() -> 
 def test_a_section_says_of_which_commit_it_is_and_whether_it_is_a_sample(
     tmp_path: Path, rounds: int | None, said: int
 ) -> None:
-    section = put_section(tmp_path, "one", ["## One"], Cores(0, 1), [noise(20)], rounds)
+    plan = Plan(rounds, seconds=8, warm_up_seconds=1) if rounds else None
+    section = put_section(tmp_path, "one", ["## One"], Cores(0, 1), [noise(20)], plan)
 
     assert section.count(f", {commit()}, ") == 1
+    assert section.count(" By `make bench ROW=one`") == 1
+    assert section.count(f"; rounds: {rounds}, of 8 s.") == (1 if rounds else 0)
     assert section.count("One round: no range, a sample.") == said
 
 
