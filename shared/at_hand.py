@@ -1,8 +1,8 @@
 """Flask's `request`, `g` and `current_app` for what runs around every view, without their proxies.
 
 The way through one takes 0.6 µs: a token's sixteen took a twentieth of it, and the three at the
-front of a view a fifth of a check of a token that came before. In a view of its own, Flask's are as
-good.
+front of the bank's views 1.8 of the 8 µs that a token costs which came before. In a view of its
+own, Flask's are as good.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typing import Any
 from flask import Flask, Request, current_app, g, request
 
 this_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
-"""Returns the request at hand."""
+"""Returns the request at hand; raises RuntimeError where there is none."""
 this_g: Callable[[], Any] = g._get_current_object
 """Returns what is kept as `g` for the request at hand; raises RuntimeError where there is none."""
 this_app: Callable[[], Flask] = current_app._get_current_object  # type: ignore[attr-defined]
