@@ -34,7 +34,7 @@ COUNTS = ((1, 1), (1_000, 1_000), (1_000_000, 1), (1_000_000, 1_000_000))
 ALGORITHMS = ("RS256", "ES256")
 BATCH = 20_000
 MOST_ASKED_IN_A_LOAD = 100_000
-"""So many requests are sooner made than a client asks for the second time."""
+"""More than a load makes requests, so no client asks twice in one."""
 SEED = 8
 """Of the order in which clients ask: the same in every run."""
 IN_THE_TABLE = 1_000_000
@@ -88,7 +88,8 @@ def _prepare(count: int, asking: int, algorithm: str, folder: Path) -> Launch:
     print(f"registering {count:,} clients", flush=True)
     _register(server, count, secret)
     launch = server.launch((algorithm, _name(0), secret))
-    return replace(launch, asks=(replace(launch.asks[0], varied=_in_turn(folder, asking, secret)),))
+    ask = replace(launch.asks[0], varied=_in_turn(folder, asking, secret))
+    return replace(launch, asks=(ask,))
 
 
 def _prepare_least(table: Path, asking: int | None, algorithm: str, folder: Path) -> Launch:

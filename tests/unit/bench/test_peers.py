@@ -6,9 +6,10 @@ import pytest
 
 from bench.launch import AUDIENCE, FORM, TOKEN_FORM, basic
 from bench.peers import all_peers, quick_peers
-from bench.peers.python_peers import least_ask, least_server
-from bench.programs import PEERS, bench_secret
+from bench.programs import PEERS
 from bench.rows import clients
+
+SECRET = "of-the-clients"
 
 
 @pytest.mark.parametrize(
@@ -43,15 +44,17 @@ def test_the_least_server_gives_a_token_to_whom_it_knows_and_to_nobody_else(
 ) -> None:
     table = tmp_path / "clients.db"
     monkeypatch.setattr(clients, "IN_THE_TABLE", 1)
+    monkeypatch.setattr(clients, "bench_secret", lambda: SECRET)
     clients._make_table(table)
-    told = least_server("ES256", least_ask("ES256"), table if has_table else None).environment
-    for name, value in told.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ALGORITHM", "ES256")
+    monkeypatch.setenv("ISSUER", "http://localhost:9000")
+    monkeypatch.setenv("BENCH_SECRET", SECRET)
+    monkeypatch.setenv("CLIENTS_DATABASE", str(table) if has_table else "")
     http = runpy.run_path(str(PEERS / "flask-least" / "app.py"))["app"].test_client()
 
     def status(client: str, secret: str) -> int:
         headers = {"Content-Type": FORM, "Authorization": basic(client, secret)}
         return int(http.post("/token", data=TOKEN_FORM, headers=headers).status_code)
 
-    asked = [("bench", bench_secret()), ("client-0", bench_secret()), ("bench", "wrong")]
+    asked = [("bench", SECRET), ("client-0", SECRET), ("bench", "wrong")]
     assert [status(*one) for one in asked] == [200, 200 if has_table else 401, 401]
