@@ -37,7 +37,7 @@ from resource_server.issuer_keys import (
     json_object,
 )
 from shared.arrows import refused
-from shared.at_hand import this_app, this_g, this_request
+from shared.at_hand import this_context, this_request
 
 LONGEST_TOKEN: Final = 8 * 1024
 LONGEST_KID: Final = 256
@@ -66,10 +66,11 @@ def require_token(
     def decorate(view: Callable[View, ResponseReturnValue]) -> Callable[View, ResponseReturnValue]:
         @wraps(view)
         def guarded(*args: View.args, **kwargs: View.kwargs) -> ResponseReturnValue:
-            check: TokenCheck = this_app().extensions[EXTENSION]
+            context = this_context()
+            check: TokenCheck = context.app.extensions[EXTENSION]
             try:
                 authorization = this_request().environ.get("HTTP_AUTHORIZATION")
-                this_g().verified_token = check.admit(authorization, scope)
+                context.g.verified_token = check.admit(authorization, scope)
             except BearerError as refusal:
                 return _answer(refusal, check)
             return view(*args, **kwargs)
@@ -278,11 +279,13 @@ class RememberedTokens:
 
 
 class _Remembered(NamedTuple):
-    """What a good token said, and the key that vouched for it."""
+    """What a good token said, the key that vouched for it, and between which times it is good."""
 
     token: VerifiedToken
     kid: str
     key: IssuerKey
+    good_from: float
+    good_until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,8 +317,11 @@ class TokenValidator:
 
     def _is_still_good(self, remembered: _Remembered) -> bool:
         """Judge again what may have changed: times, and whether the issuer has this key still."""
-        judge_times(remembered.token, self.now(), self.leeway_seconds)
-        return self._key(remembered.kid) == remembered.key
+        now = self.now()
+        if not remembered.good_from <= now < remembered.good_until:
+            judge_times(remembered.token, now, self.leeway_seconds)
+        key = self._key(remembered.kid)
+        return key is remembered.key or key == remembered.key
 
     def _verified(self, token: str) -> _Remembered:
         unverified = _parsed(token, self.algorithms)
@@ -329,7 +335,7 @@ class TokenValidator:
             raise InvalidTokenError("the key of this kid is for another algorithm", kid=kid)
         if not key.verifies(unverified.signing_input, unverified.signature):
             raise InvalidTokenError("the signature is not good", kid=kid)
-        return _Remembered(said, kid, key)
+        return _Remembered(said, kid, key, *_good_between(said, self.leeway_seconds))
 
     def _key(self, kid: str) -> IssuerKey:
         try:
@@ -369,6 +375,11 @@ def judge_times(token: VerifiedToken, now: float, leeway: float) -> None:
         raise InvalidTokenError("the token was issued in the future", iat=token.issued_at)
     if token.not_before > now + leeway:
         raise InvalidTokenError("the token is not valid yet", nbf=token.not_before)
+
+
+def _good_between(token: VerifiedToken, leeway: float) -> tuple[float, float]:
+    """Return the times between which `judge_times` refuses nothing."""
+    return max(token.issued_at, token.not_before) - leeway, token.expires_at + leeway
 
 
 class _Header(NamedTuple):

@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from gunicorn.glogging import Logger
-from gunicorn.http import wsgi
+from gunicorn.http import message, wsgi
 from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import NoMoreData
 from gunicorn.util import http_date, write
@@ -127,6 +127,24 @@ class AnswerWithoutWaiting(AnswerInOnePiece):
             reader.unsent = rest
 
 
+class InvalidInHeader:
+    """gunicorn's search for what no header may have (RFC 9110 §5.5), which finds nothing in most.
+
+    To match what is valid takes a third of the time of a search for the rest: for an access token
+    with 900 characters 1.5 µs in place of 4, and all of the check of one seen before takes some 10.
+    """
+
+    _valid = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+    _invalid = message.RFC9110_5_5_INVALID_AND_DANGEROUS
+
+    def search(self, value: str) -> re.Match[str] | None:
+        """Return the first invalid character of ``value``, whose octets were read as Latin-1."""
+        found: re.Match[str] | None = None
+        if not self._valid.fullmatch(value):
+            found = self._invalid.search(value)
+        return found
+
+
 class ImpatientThreadWorker(ThreadWorker):
     """Gives up a connection on which nothing moves for five seconds in the middle of a request.
 
@@ -143,6 +161,7 @@ class ImpatientThreadWorker(ThreadWorker):
         _look_up_once(self.cfg)
         # What `wsgi.errors` is was made anew for each request, of the same settings.
         wsgi.WSGIErrorsWrapper = lru_cache(maxsize=1)(wsgi.WSGIErrorsWrapper)
+        message.RFC9110_5_5_INVALID_AND_DANGEROUS = InvalidInHeader()
         super().init_process()
 
     def enqueue_req(self, conn: Any) -> None:

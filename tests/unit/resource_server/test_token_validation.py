@@ -567,16 +567,30 @@ class TestRememberedTokens:
             validator.validate(issuer.token(claims=times(), signature=b"x" * 256))
 
     @pytest.mark.parametrize(
-        ("later", "reason"), [(305, "expired"), (-6, "in the future")], ids=["expired", "early"]
+        ("last", "claims", "later", "reason"),
+        [
+            pytest.param(304, {}, 305, "expired", id="expired"),
+            pytest.param(-5, {}, -6, "in the future", id="early"),
+            pytest.param(-2, {"nbf": NOW + 3}, -3, "not valid yet", id="not-before"),
+        ],
     )
     def test_its_times_are_looked_at_again(
-        self, later: int, reason: str, keys: CountingKeys, issuer: OwnIssuer
+        self,
+        last: int,
+        claims: dict[str, Any],
+        later: int,
+        reason: str,
+        keys: CountingKeys,
+        issuer: OwnIssuer,
     ) -> None:
         now = [float(NOW)]
         validator = TokenValidator(ISSUER, RESOURCE, keys, now=lambda: now[0])
-        token = issuer.token(claims=times())
+        token = issuer.token(claims=times(**claims))
         validator.validate(token)
-        now[0] += later
+        now[0] = NOW + last
+        validator.validate(token)
+        assert keys.verified == 1
+        now[0] = NOW + later
 
         with pytest.raises(InvalidTokenError, match=reason):
             validator.validate(token)

@@ -1,4 +1,5 @@
 import http.client
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 from gunicorn.config import Config
+from gunicorn.http import message
 from gunicorn.http.errors import InvalidResponseHeader as InvalidHeader
 from gunicorn.http.errors import InvalidResponseHeaderName as InvalidName
 from gunicorn.workers.gthread import TConn
@@ -20,6 +22,7 @@ from shared.gunicorn_worker import (
     MOST_HEADERS_REMEMBERED,
     PATIENCE_SECONDS,
     AnswerInOnePiece,
+    InvalidInHeader,
     WholeRequestWorker,
 )
 from tests.stack.local_stack import free_ports
@@ -292,6 +295,28 @@ def test_whoever_takes_no_answers_is_given_up(server: Server) -> None:
 def test_what_is_no_http_is_refused(server: Server) -> None:
     with server.connected() as connection:
         connection.sendall(b"nonsense\r\n\r\n")
+
+        assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("place", ["{}", "Bearer {}token", "{}token", "token{}"])
+def test_what_is_invalid_in_a_header_is_what_gunicorn_says(place: str) -> None:
+    gunicorns = message.RFC9110_5_5_INVALID_AND_DANGEROUS
+    ours = InvalidInHeader()
+    assert isinstance(gunicorns, re.Pattern)
+    values = ["", "\r\n", *(place.format(chr(octet)) for octet in range(256))]
+
+    found = {value for value in values if ours.search(value)}
+
+    assert found == {value for value in values if gunicorns.search(value)}
+    assert place.format("\0") in found
+    assert place.format("\t") not in found
+
+
+@pytest.mark.parametrize("octet", [b"\0", b"\x1f", b"\x7f"])
+def test_a_header_with_a_control_character_is_refused(either: Server, octet: bytes) -> None:
+    with either.connected() as connection:
+        connection.sendall(REQUEST[:-2] + b"Authorization: Bearer a" + octet + b"b\r\n\r\n")
 
         assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
 
