@@ -23,6 +23,15 @@ class Plan:
         """Return for how long ``peer`` is warmed up."""
         return self.warm_up_seconds * (COMPILER_FACTOR if peer.compiles_while_it_runs else 1)
 
+    def options(self) -> str:
+        """Return what of `python -m bench` makes it out of the full plan."""
+        options = {
+            "--rounds": (self.rounds, FULL.rounds),
+            "--seconds": (self.seconds, FULL.seconds),
+            "--warm-up": (self.warm_up_seconds, FULL.warm_up_seconds),
+        }
+        return " ".join(f"{name} {own:g}" for name, (own, full) in options.items() if own != full)
+
 
 FULL = Plan(rounds=3, seconds=15, warm_up_seconds=10)
 QUICK = Plan(rounds=3, seconds=3, warm_up_seconds=1)

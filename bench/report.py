@@ -47,8 +47,7 @@ def write_report(comparison: Comparison, plan: Plan, cores: Cores, folder: Path)
     lines = [
         "## The token endpoint beside its peers",
         "",
-        f"Rounds: {plan.rounds}, of {plan.seconds:g} s for each server; {CONNECTIONS} connections, "
-        "`scope=Read`.",
+        f"{CONNECTIONS} connections, `scope=Read`.",
     ]
     for algorithm in ALGORITHMS:
         lines += ["", *_of_one_algorithm(comparison.measurements, algorithm, folder)]
@@ -71,15 +70,20 @@ def put_section(
     """
     day = time.strftime("%Y-%m-%d", time.gmtime())
     rounds = f"; rounds: {plan.rounds}, of {plan.seconds:g} s" if plan else ""
-    command = "" if name == TOKENS else f" By `make bench ROW={name}`{rounds}."
     sample = " One round: no range, a sample." if plan and plan.rounds == 1 else ""
-    made = f"{day}, {commit()}, {description(cores)}.{command}{sample}"
+    made = f"{day}, {commit()}, {description(cores)}. By `{_command(name, plan)}`{rounds}.{sample}"
     section = "\n".join([*lines, "", made, "", *noise_lines(noises)])
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / RESULTS
     before = file.read_text() if file.exists() else HEAD
     file.write_text(with_section(before, name, section))
     return section
+
+
+def _command(name: str, plan: Plan | None) -> str:
+    row = "" if name == TOKENS else f" ROW={name}"
+    options = plan.options() if plan else ""
+    return f"make bench{row}" + (f' BENCH_ARGS="{options}"' if options else "")
 
 
 def with_section(page: str, name: str, section: str) -> str:

@@ -1,8 +1,8 @@
 """Flask's `request`, `g` and `app_ctx` for what runs around every view, without their proxies.
 
-The way through one takes 0.6 µs: a token's sixteen took a twentieth of it, and the three at the
-front of the bank's views a sixth of the check of a token that came before. In a view of its own,
-Flask's are as good.
+The way through one takes 0.6 µs: a token's sixteen took a twentieth of it, and those at the front
+of the bank's views a sixth of the check of a token that came before. In a view of its own, Flask's
+are as good.
 """
 
 from collections.abc import Callable

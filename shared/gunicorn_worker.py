@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from gunicorn.glogging import Logger
@@ -40,6 +41,9 @@ LONGEST_WHOLE_REQUEST = 16 * 1024
 """How many bytes are read to see whether a request is all there; a longer one goes to a thread."""
 MOST_HEADERS_REMEMBERED = 64
 """How many headers of answers a worker knows to be good; most are the same in each."""
+
+is_invalid_in_a_header = re.compile(r"(?![\t\x20-\x7e\x80-\xff]*\Z)").match
+"""Finds whether a value has what none may have (RFC 9110 §5.5), where it was read as Latin-1."""
 
 _http_date = lru_cache(maxsize=2)(http_date)
 _HEAD_ENDS = b"\r\n\r\n"
@@ -127,24 +131,6 @@ class AnswerWithoutWaiting(AnswerInOnePiece):
             reader.unsent = rest
 
 
-class InvalidInHeader:
-    """gunicorn's search for what no header may have (RFC 9110 §5.5), which finds nothing in most.
-
-    To match what is valid takes a third of the time of a search for the rest: for an access token
-    with 900 characters 1.5 µs in place of 4, and all of the check of one seen before takes some 10.
-    """
-
-    _valid = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-    _invalid = message.RFC9110_5_5_INVALID_AND_DANGEROUS
-
-    def search(self, value: str) -> re.Match[str] | None:
-        """Return the first invalid character of ``value``, whose octets were read as Latin-1."""
-        found: re.Match[str] | None = None
-        if not self._valid.fullmatch(value):
-            found = self._invalid.search(value)
-        return found
-
-
 class ImpatientThreadWorker(ThreadWorker):
     """Gives up a connection on which nothing moves for five seconds in the middle of a request.
 
@@ -161,7 +147,8 @@ class ImpatientThreadWorker(ThreadWorker):
         _look_up_once(self.cfg)
         # What `wsgi.errors` is was made anew for each request, of the same settings.
         wsgi.WSGIErrorsWrapper = lru_cache(maxsize=1)(wsgi.WSGIErrorsWrapper)
-        message.RFC9110_5_5_INVALID_AND_DANGEROUS = InvalidInHeader()
+        # The same: to match what is valid takes half as long as to search for what is not.
+        message.RFC9110_5_5_INVALID_AND_DANGEROUS = SimpleNamespace(search=is_invalid_in_a_header)
         super().init_process()
 
     def enqueue_req(self, conn: Any) -> None:

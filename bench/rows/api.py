@@ -34,9 +34,10 @@ Turn = tuple[int, int]
 TEXT = (
     "`RS256, seen` is one token that comes again and again; of the others each is a new one. "
     "`open, with the token` is the open route, asked with a token that it does not look at: the "
-    "longer head costs that, the check the rest of what a request takes above the open route. The "
-    f"requests of an API take turns, {TURNS} a round; the last column is the median of the "
-    "differences within a turn, and a range is over all turns.",
+    "longer head costs that, the check the rest of what a request takes above the open route. "
+    "Spring alone verifies it there as well. The requests of an API take turns, "
+    f"{TURNS} a round, which share its seconds; the last column is the median of the differences "
+    "within a turn, and a range is over all turns.",
 )
 
 

@@ -6,7 +6,7 @@ import pytest
 from bench.launch import CannotRunError
 from bench.machine import Cores
 from bench.measuring import Noise
-from bench.plan import Plan
+from bench.plan import FULL, Plan
 from bench.plots import bars
 from bench.programs import PYTHON_VARIABLE, bench_python, commit, java_version_in
 from bench.report import noise_lines, put_section, shown, table, with_section
@@ -58,9 +58,30 @@ def test_a_section_says_of_which_commit_it_is_and_whether_it_is_a_sample(
     section = put_section(tmp_path, "one", ["## One"], Cores(0, 1), [noise(20)], plan)
 
     assert section.count(f", {commit()}, ") == 1
-    assert section.count(" By `make bench ROW=one`") == 1
+    assert section.count(" By `make bench ROW=one") == 1
     assert section.count(f"; rounds: {rounds}, of 8 s.") == (1 if rounds else 0)
     assert section.count("One round: no range, a sample.") == said
+
+
+@pytest.mark.parametrize(
+    ("name", "plan", "command"),
+    [
+        pytest.param("one", FULL, "make bench ROW=one", id="all of a row"),
+        pytest.param("one", None, "make bench ROW=one", id="a row without rounds"),
+        pytest.param(
+            "tokens",
+            Plan(2, seconds=7.5, warm_up_seconds=10),
+            'make bench BENCH_ARGS="--rounds 2 --seconds 7.5"',
+            id="less of all peers",
+        ),
+    ],
+)
+def test_a_section_names_the_command_that_measures_it_again(
+    tmp_path: Path, name: str, plan: Plan | None, command: str
+) -> None:
+    section = put_section(tmp_path, name, ["## One"], Cores(0, 1), [noise(20)], plan)
+
+    assert f". By `{command}`" in section
 
 
 def test_a_python_that_is_named_and_is_none_is_told_by_its_name(
