@@ -25,7 +25,7 @@ KIDS = {"RS256": "rsa", "ES256": "ec"}
 TOKENS = 3000
 """More than any API remembers: ours keeps 1,000."""
 LIFETIME_SECONDS = 6 * 3600
-TURNS = 5
+TURNS = 12
 """How many turns each request has in a round."""
 
 Turn = tuple[int, int]
