@@ -24,8 +24,11 @@ from gunicorn.glogging import Logger
 from gunicorn.http import message, wsgi
 from gunicorn.http.body import LengthReader
 from gunicorn.http.errors import NoMoreData
+from gunicorn.http.parser import RequestParser
 from gunicorn.util import http_date, write
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
+
+from shared.gunicorn_request import RequestOfUsualLines
 
 PATIENCE_SECONDS = 5
 """How long a thread waits for the next byte of a request, or for room for the next of an answer."""
@@ -144,6 +147,7 @@ class ImpatientThreadWorker(ThreadWorker):
     def init_process(self) -> None:
         """Begin, in the process that was forked."""
         wsgi.Response = self.answers  # where gunicorn looks for it; there is no setting
+        RequestParser.mesg_class = RequestOfUsualLines  # the same
         _look_up_once(self.cfg)
         # What `wsgi.errors` is was made anew for each request, of the same settings.
         wsgi.WSGIErrorsWrapper = lru_cache(maxsize=1)(wsgi.WSGIErrorsWrapper)
