@@ -16,6 +16,7 @@ PEER = ("127.0.0.1", 40000)
 GET = b"GET /account HTTP/1.1"
 HOST = b"Host: localhost:9001"
 TOKEN = b"Authorization: Bearer a.b.c"
+TRACE = b"traceparent: 00-1234567890abcdef1234567890abcdef-1234567890abcdef-01"
 TYPE = b"Content-Type: application/x-www-form-urlencoded"
 
 HEADS = {
@@ -46,6 +47,17 @@ HEADS = {
     "expects": [b"POST / HTTP/1.1", HOST, b"Content-Length: 5", b"Expect: 100-continue"],
     "expects-else": [GET, HOST, b"Expect: something"],
     "expects-1.0": [b"POST / HTTP/1.0", HOST, b"Content-Length: 5", b"Expect: 100-continue"],
+    "traced": [GET, HOST, TRACE, TOKEN],
+    "behind-a-proxy": [GET, HOST, TOKEN, b"X-Forwarded-For: 1.2.3.4", b"X-Forwarded-Proto: https"],
+    "folded-and-bad": [GET, HOST, b"Authorization: a\x01b", b" folded"],
+    "two-hosts-and-bad": [GET, HOST, HOST, b"Authorization: " + b"a" * 9000],
+    "many-tokens": [GET, HOST, *[TOKEN] * 101],
+    "many-and-bad": [
+        GET,
+        HOST,
+        *[b"X-%d: 1" % number for number in range(101)],
+        b"Authorization: \0",
+    ],
     "scheme": [GET, HOST, b"X-Forwarded-Proto: https"],
     "schemes": [GET, HOST, b"X-Forwarded-Proto: https", b"X-Forwarded-Ssl: off"],
     "folded": [GET, HOST, TOKEN, b" and.more"],
@@ -93,6 +105,14 @@ def read_by(kind: type[Request], lines: list[bytes], config: Config = CONFIG) ->
     return said, type(body.reader), request.should_close()
 
 
+def body_read_by(kind: type[Request], lines: list[bytes]) -> Any:
+    request = kind(CONFIG, IterUnreader([b"\r\n".join([*lines, b"", b""])]), PEER)
+    try:
+        return request.body.read(), request.trailers
+    except ParseException as error:
+        return type(error), str(error)
+
+
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
 def test_a_head_says_what_it_says_to_gunicorn_however_often_it_comes(head: list[bytes]) -> None:
     for usual_one in (HEADS["usual"], HEADS["post"], HEADS["http-1.0"]):
@@ -113,6 +133,20 @@ def test_heads_of_any_lines_say_what_they_say_to_gunicorn() -> None:
         assert read_by(RequestOfUsualLines, head) == read_by(Request, head), head
 
 
+@pytest.mark.parametrize(
+    "trailers", [[b"Host: localhost:9001"], [TOKEN], [b"Accept: */*"], [b"X-Sum: 1"]]
+)
+def test_trailers_are_what_they_are_to_gunicorn(trailers: list[bytes]) -> None:
+    head = [b"POST / HTTP/1.1", HOST, b"Transfer-Encoding: chunked", b"", b"2", b"ab", b"0"]
+    read_by(RequestOfUsualLines, HEADS["usual"])
+
+    expected = body_read_by(Request, [*head, *trailers])
+
+    assert [body_read_by(RequestOfUsualLines, [*head, *trailers]) for _ in range(2)] == [
+        expected
+    ] * 2
+
+
 def test_no_more_headers_than_the_limit_are_taken_though_all_are_usual() -> None:
     config = Config()
     config.set("limit_request_fields", 2)
@@ -124,8 +158,8 @@ def test_no_more_headers_than_the_limit_are_taken_though_all_are_usual() -> None
 
 
 def test_what_is_usual_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    head = HEADS["post"]
-    read_by(RequestOfUsualLines, head)
+    head = [*HEADS["post"], TRACE]
+    read_by(RequestOfUsualLines, HEADS["post"])
     parsed: list[bytes] = []
     gunicorns = Request.parse_headers
 
@@ -137,13 +171,14 @@ def test_what_is_usual_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delattr(Request, "parse_request_line")
     said, *_ = read_by(RequestOfUsualLines, head)
 
-    assert parsed == [TOKEN]
+    assert parsed == [TOKEN + b"\r\n" + TRACE]
     assert (said["method"], said["path"]) == ("POST", "/oidc/token")
 
 
 def test_no_secret_is_kept(usual: dict[bytes, tuple[str, str]]) -> None:
     cookie = b"Cookie: secret"
-    for head in (HEADS["usual"], HEADS["query"], [GET, HOST, TOKEN, cookie, b"DPoP: secret"]):
+    user = [b"GET http://user:secret@host/ HTTP/1.1", HOST]
+    for head in (HEADS["usual"], HEADS["query"], user, [GET, HOST, TOKEN, cookie]):
         read_by(RequestOfUsualLines, head)
 
     assert set(usual) == {HOST, b"Accept: */*"}
@@ -155,10 +190,21 @@ def test_no_more_is_kept_than_the_bounds(usual: dict[bytes, tuple[str, str]]) ->
         line = b"GET /%d HTTP/1.1" % number
         read_by(RequestOfUsualLines, [line, HOST, b"Accept: a/%d" % number])
     read_by(RequestOfUsualLines, [GET, b"User-Agent: " + b"a" * LONGEST_LINE])
+    before = gunicorn_request._of_request_line.cache_info()
+    read_by(RequestOfUsualLines, [b"GET /" + b"a" * LONGEST_LINE + b" HTTP/1.1", HOST])
 
+    assert gunicorn_request._of_request_line.cache_info() == before
     assert len(usual) <= MOST_LINES
     assert max(map(len, usual)) <= LONGEST_LINE
     assert gunicorn_request._of_request_line.cache_info().currsize == MOST_LINES
+
+
+def test_a_known_header_takes_no_other_ones_place(usual: dict[bytes, tuple[str, str]]) -> None:
+    for number in range(MOST_LINES):
+        read_by(RequestOfUsualLines, [GET, HOST if number == 0 else b"Host: %d" % number])
+    read_by(RequestOfUsualLines, [GET, HOST, b"Cookie: a=b"])
+
+    assert len(usual) == MOST_LINES
 
 
 def test_one_request_does_not_change_what_the_next_one_says() -> None:

@@ -13,11 +13,13 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 from gunicorn.config import Config
-from gunicorn.http import message
+from gunicorn.http import message, wsgi
 from gunicorn.http.errors import InvalidResponseHeader as InvalidHeader
 from gunicorn.http.errors import InvalidResponseHeaderName as InvalidName
-from gunicorn.workers.gthread import TConn
+from gunicorn.http.parser import RequestParser
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from shared.gunicorn_request import RequestOfUsualLines
 from shared.gunicorn_worker import (
     MOST_HEADERS_REMEMBERED,
     PATIENCE_SECONDS,
@@ -446,6 +448,30 @@ class Threads:
     def submit(self, _function: object, conn: object) -> Future[object]:
         self.given.append(conn)
         return Future()
+
+
+def test_a_worker_has_its_requests_and_answers_made_by_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[object] = []
+
+    def init(_worker: object) -> None:
+        invalid = message.RFC9110_5_5_INVALID_AND_DANGEROUS.search
+        found.extend([wsgi.Response, RequestParser.mesg_class, invalid])
+
+    for place, name in [
+        (wsgi, "Response"),
+        (wsgi, "WSGIErrorsWrapper"),
+        (RequestParser, "mesg_class"),
+        (message, "RFC9110_5_5_INVALID_AND_DANGEROUS"),
+    ]:
+        monkeypatch.setattr(place, name, getattr(place, name))  # so that it is put back
+    monkeypatch.setattr(ThreadWorker, "init_process", init)
+    worker = object.__new__(WholeRequestWorker)
+    worker.cfg = Config()
+    worker.init_process()
+
+    assert found == [WholeRequestWorker.answers, RequestOfUsualLines, is_invalid_in_a_header]
 
 
 def test_a_connection_that_is_accepted_as_the_worker_stops_is_served_and_not_closed() -> None:
