@@ -1,8 +1,10 @@
 """What a service that is fuzzed along its OpenAPI document has to keep."""
 
-from typing import Final
+from typing import Any, Final
 
+import schemathesis
 from hypothesis import HealthCheck, settings
+from schemathesis import HookContext
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     allow_header_conformance,
@@ -30,3 +32,11 @@ A_FEW_EXAMPLES: Final = settings(
     derandomize=True,  # the same requests at every run
     suppress_health_check=list(HealthCheck),
 )
+
+_FRAMING: Final = {"connection", "content-length", "expect", "host", "transfer-encoding"}
+
+
+@schemathesis.hook
+def filter_headers(_context: HookContext, headers: dict[str, Any] | None) -> bool:
+    """Leave out requests that HTTP itself has a refusal for: no document describes that one."""
+    return not _FRAMING & {name.lower() for name in headers or ()}
