@@ -2,7 +2,11 @@
 
 gunicorn takes its settings from the names of this module, so the shared ones are put there.
 """
-# ruff: noqa: N999 - the name is the one that gunicorn looks for
+# ruff: noqa: N999, E402 - gunicorn looks for this name; and the first statement has to be first
+
+import gc
+
+gc.disable()  # until all is loaded: to look for garbage meanwhile makes a start a tenth longer
 
 import auth_server.app  # noqa: F401 - before the fork: the workers share what it loads
 from auth_server.settings import AuthServerSettings

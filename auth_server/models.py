@@ -15,7 +15,6 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -44,14 +43,10 @@ class Resource(Base):
 
     __tablename__ = "resources"
     __table_args__ = (
-        # One default at most, also where two commands set one at the same time.
-        Index(
-            "uq_resources_default",
-            "is_default",
-            unique=True,
-            sqlite_where=text("is_default"),
-            postgresql_where=text("is_default"),
-        ),
+        # One default at most, also where two commands set one at the same time. Its `WHERE
+        # is_default` is in migration 0001, which makes it: said here, for PostgreSQL, it would load
+        # a dialect that most do not use, and make each start a twentieth longer.
+        Index("uq_resources_default", "is_default", unique=True),
     )
 
     uri: Mapped[str] = mapped_column(String(RESOURCE_LENGTH), primary_key=True)

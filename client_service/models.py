@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Float, Index, String, Text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+
+from shared.database import insert_on
 
 
 class Base(DeclarativeBase):
@@ -122,5 +123,5 @@ def insert_if_absent(
     """Insert those of ``rows`` whose key is not there yet; a race between two is no error."""
     if not rows:
         return
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    session.execute(dialect.insert(table).on_conflict_do_nothing(), [dict(row) for row in rows])
+    insert = insert_on(session.get_bind().dialect.name, table)
+    session.execute(insert.on_conflict_do_nothing(), [dict(row) for row in rows])

@@ -1,5 +1,9 @@
 """gunicorn's settings; computed, so that they come from where all settings of the bank do."""
-# ruff: noqa: N999 - the name is the one that gunicorn looks for
+# ruff: noqa: N999, E402 - gunicorn looks for this name; and the first statement has to be first
+
+import gc
+
+gc.disable()  # until all is loaded: to look for garbage meanwhile makes a start a tenth longer
 
 import resource_server.app  # noqa: F401 - before the fork: the workers share what it loads
 from resource_server.settings import ResourceServerSettings

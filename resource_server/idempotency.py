@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from resource_server.models import RememberedAnswer
+from shared.database import insert_on
 
 HEADER: Final = "Idempotency-Key"
 LONGEST_KEY: Final = 255
@@ -127,8 +127,7 @@ def forget_old_answers(session: Session, now: datetime) -> None:
 
 def _is_new(session: Session, row: dict[str, Any], now: datetime) -> bool:
     """Insert ``row`` unless its key is there and its time has not ended; tell which it was."""
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(RememberedAnswer).values(row)
+    statement = insert_on(session.get_bind().dialect.name, RememberedAnswer).values(row)
     statement = statement.on_conflict_do_update(
         index_elements=[RememberedAnswer.key_digest],
         set_={**row, "status": None, "answer": None},

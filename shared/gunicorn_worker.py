@@ -392,14 +392,17 @@ def share_what_is_loaded(_server: object) -> None:
 
     One that did would write to it, and what a worker writes to is no longer shared. Nor is garbage
     collected before: that takes 60 ms of the start and finds a few hundred small objects.
+    `gunicorn.conf.py` has put it off until here.
     """
     gc.freeze()
+    gc.enable()
 
 
 def keep_what_is_loaded() -> None:
     """Let no collection of garbage look again at what a worker has made at its start."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 class LoggerWithoutAccess(Logger):

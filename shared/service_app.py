@@ -232,6 +232,7 @@ def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]
         **metrics,
         "on_starting": on_starting,
         "when_ready": share_what_is_loaded,
+        "on_reload": share_what_is_loaded,
         "bind": settings.bind,
         "post_worker_init": post_worker_init,
         "pre_request": lambda _worker, _request: None,  # gunicorn's own asks whether to log it

@@ -123,10 +123,10 @@ class ServiceSettings(BaseSettings):
     """The settings that each of the three services has."""
 
     model_config = SettingsConfigDict(
+        defer_build=True,  # made when first read: most classes are only there to be extended
         frozen=True,
         extra="ignore",  # `.env` holds the settings of all three services
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
         validate_default=True,
     )
 

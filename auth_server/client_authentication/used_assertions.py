@@ -13,11 +13,10 @@ from functools import lru_cache
 from threading import Lock
 
 from sqlalchemy import Executable, bindparam, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_server.models import UsedAssertion
-from shared.database import Database
+from shared.database import Database, insert_on
 
 log = logging.getLogger(__name__)
 
@@ -128,10 +127,9 @@ class UsedAssertions:
 @lru_cache
 def _noting(count: int, dialect: str) -> Executable:
     """Return what inserts so many rows, and returns the hashes of those that were not there."""
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     rows: list[dict[str, object]] = [
         {"assertion_hash": bindparam(f"hash_{one}"), "expires_at": bindparam(f"expires_{one}")}
         for one in range(count)
     ]
-    noting = insert(UsedAssertion).values(rows).on_conflict_do_nothing()
+    noting = insert_on(dialect, UsedAssertion).values(rows).on_conflict_do_nothing()
     return noting.returning(UsedAssertion.assertion_hash)

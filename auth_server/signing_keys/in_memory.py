@@ -17,7 +17,7 @@ import orjson
 from joserfc.util import urlsafe_b64encode
 from sqlalchemy.exc import SQLAlchemyError
 
-from auth_server.jwk import PrivateKey, signing
+from auth_server.jwk import signing
 from auth_server.models import SigningKey
 from auth_server.settings import SigningAlgorithm
 from auth_server.signing_keys.change import times_of
@@ -26,7 +26,7 @@ from auth_server.signing_keys.encryption import (
     KeysUnavailableError,
 )
 from auth_server.signing_keys.life import KeyTimes, is_published, signers, state
-from auth_server.signing_keys.store import KeyStore
+from auth_server.signing_keys.store import KeyStore, MakePrivateKey
 from shared.health import NotReadyError
 
 log = logging.getLogger(__name__)
@@ -36,11 +36,14 @@ RETRY_SECONDS: Final = 5  # after a reading that failed
 
 @dataclass(frozen=True, slots=True)
 class LoadedKey:
-    """A key in memory; ``private_key`` None: it is retired, or cannot be opened here."""
+    """A key in memory; ``private_key`` returns what signs with it.
+
+    None: it is retired, or cannot be opened here.
+    """
 
     times: KeyTimes
     public_jwk: dict[str, Any]
-    private_key: PrivateKey | None = field(repr=False)
+    private_key: MakePrivateKey | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +194,8 @@ class SigningKeys:
                     private_key = self._opened(row)
                 yield LoadedKey(key, json.loads(row.public_jwk), private_key)
 
-    def _opened(self, row: SigningKey) -> PrivateKey | None:
-        """Return the private part; None where it cannot be opened, now or ever."""
+    def _opened(self, row: SigningKey) -> MakePrivateKey | None:
+        """Return what makes the private part; None where it cannot be opened, now or ever."""
         try:
             return self.store.opened(row)
         except KeysUnavailableError as error:
@@ -207,7 +210,7 @@ def _signer(view: View, algorithm: SigningAlgorithm, typ: str, now: float) -> Si
         if private_key := private_keys.get(key.kid):
             header = {"alg": key.algorithm, "typ": typ, "kid": key.kid}
             protected = urlsafe_b64encode(orjson.dumps(header))
-            return Signer(view, int(now), signing(key.algorithm, private_key), protected)
+            return Signer(view, int(now), signing(key.algorithm, private_key()), protected)
     raise KeysCannotBeOpenedError(f"none of {len(candidates)} {algorithm} keys can be opened")
 
 

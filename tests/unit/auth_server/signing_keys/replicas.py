@@ -17,7 +17,7 @@ from auth_server.signing_keys.change import Change, ReadyKey
 from auth_server.signing_keys.encryption import KeyEncryption
 from auth_server.signing_keys.in_memory import Freshness, SigningKeys
 from auth_server.signing_keys.plan import Rules
-from auth_server.signing_keys.store import KeyStore
+from auth_server.signing_keys.store import KeyStore, MakePrivateKey
 from shared.database import Database
 from tests.unit.auth_server.running import KEY_ENCRYPTION_KEY
 
@@ -64,8 +64,8 @@ class StoreInMemory(KeyStore):
             raise OperationalError("SELECT", {}, Exception("cut off"))
         return sorted(self._shared.rows, key=lambda row: (row.algorithm, row.generation))
 
-    def opened(self, row: SigningKey) -> PrivateKey | None:
-        return _fitting(row.algorithm) if super().opened(row) else None
+    def opened(self, row: SigningKey) -> MakePrivateKey | None:
+        return (lambda: _fitting(row.algorithm)) if super().opened(row) else None
 
     @contextmanager
     def changing(self, ready: Iterable[ReadyKey] = ()) -> Iterator[Change]:
