@@ -1,11 +1,12 @@
 """gunicorn's request, which does not parse again what most requests have in common.
 
 The requests of a client differ in a few headers and their body. To take heads apart was a tenth of
-what Python does for a token, and this spares half of it. Whatever did not come before, gunicorn's
-own code judges; nothing here refuses. A stranger can fill what is remembered with what nobody else
-sends: then requests cost what they cost gunicorn.
+what Python does for a token, and this spares more than half of it. Whatever did not come before,
+gunicorn's own code judges, but for a line of plain credentials; nothing here refuses. A stranger
+can fill what is remembered with what nobody else sends: then requests cost what they cost gunicorn.
 """
 
+import re
 from functools import lru_cache
 from typing import Any, ClassVar, Final
 
@@ -30,6 +31,9 @@ _USUAL: Final = frozenset(
     }
 )
 """What is kept. None is a secret, and gunicorn judges each by itself; some may come only once."""
+
+_PLAIN_CREDENTIALS: Final = re.compile(rb"[Aa]uthorization: ?([!-~]+(?: [!-~]+)*)")
+"""A line of visible ASCII, of which nothing is to be refused or taken away but its limits."""
 
 Header = tuple[str, str]
 
@@ -63,10 +67,22 @@ class RequestOfUsualLines(Request):
         new = [line for line, header in zip(lines, known, strict=True) if header is None]
         names = {header[0] for header in known if header is not None}
         if len(names) + len(new) == len(lines) and all(map(_is_often_new, new)):
-            rest = iter(super().parse_headers(b"\r\n".join(new)) if new else ())
+            rest = iter(self._judged(new))
             return [header or next(rest) for header in known]
         judged = super().parse_headers(data)
         self._keep(lines, judged)
+        return judged
+
+    def _judged(self, new: list[bytes]) -> list[Header]:
+        """Return the headers in ``new``; mostly that is one with credentials, and nothing to judge.
+
+        Of what a token takes a hundredth, and of the check of one that came before a fifth.
+        """
+        if len(new) == 1 and len(new[0]) <= self.limit_request_field_size - len(b"\r\n"):
+            plain = _PLAIN_CREDENTIALS.fullmatch(new[0])
+            if plain:
+                return [("AUTHORIZATION", plain[1].decode("ascii"))]
+        judged: list[Header] = super().parse_headers(b"\r\n".join(new)) if new else []
         return judged
 
     def _keep(self, lines: list[bytes], headers: list[Header]) -> None:

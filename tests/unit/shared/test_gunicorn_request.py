@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 from gunicorn.http.errors import ParseException
-from gunicorn.http.message import Request
+from gunicorn.http.message import Message, Request
 from gunicorn.http.unreader import IterUnreader
 
 from shared import gunicorn_request
@@ -74,6 +74,17 @@ HEADS = {
     "long-token": [GET, HOST, b"Authorization: Bearer " + b"a" * 9000],
     "long-agent": [GET, HOST, b"User-Agent: " + b"a" * 9000],
     "many": [GET, HOST, *[b"X-%d: 1" % number for number in range(101)]],
+    "token-of-the-limit": [GET, HOST, b"Authorization: ".ljust(8188, b"a")],
+    "token-over-the-limit": [GET, HOST, b"Authorization: ".ljust(8189, b"a")],
+    "no-space-before-token": [GET, HOST, b"Authorization:Bearer a.b.c"],
+    "spaces-before-token": [GET, HOST, b"Authorization:  Bearer a.b.c"],
+    "space-after-token": [GET, HOST, b"Authorization: Bearer a.b.c "],
+    "feed-before-token": [GET, HOST, b"Authorization:\nBearer a.b.c"],
+    "spaces-in-token": [GET, HOST, b"Authorization: Bearer  a.b.c"],
+    "tab-in-token": [GET, HOST, b"Authorization: Bearer\ta.b.c"],
+    "no-token-there": [GET, HOST, b"Authorization: "],
+    "feed-after-token": [GET, HOST, b"Authorization: Bearer a.b.c\n"],
+    "capitals": [GET, HOST, b"AUTHORIZATION: Bearer a.b.c"],
     "lower-case": [GET, b"host: localhost:9001", b"authorization: bearer a.b.c"],
     "bad-method": [b"get /account HTTP/1.1", HOST],
     "bad-version": [b"GET /account HTTP/2.0", HOST],
@@ -173,6 +184,18 @@ def test_what_is_usual_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert parsed == [TOKEN + b"\r\n" + TRACE]
     assert (said["method"], said["path"]) == ("POST", "/oidc/token")
+
+
+@pytest.mark.parametrize("name", [b"Authorization", b"authorization"])
+def test_plain_credentials_are_not_judged_by_gunicorn(
+    name: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_by(RequestOfUsualLines, HEADS["no-token"])
+    monkeypatch.delattr(Message, "parse_headers")
+
+    said, *_ = read_by(RequestOfUsualLines, [GET, HOST, name + b": Bearer a.b.c"])
+
+    assert said["headers"] == [("HOST", "localhost:9001"), ("AUTHORIZATION", "Bearer a.b.c")]
 
 
 def test_no_secret_is_kept(usual: dict[bytes, tuple[str, str]]) -> None:
