@@ -33,7 +33,7 @@ _USUAL: Final = frozenset(
 """What is kept. None is a secret, and gunicorn judges each by itself; some may come only once."""
 
 _PLAIN_CREDENTIALS: Final = re.compile(rb"[Aa]uthorization: ?([!-~]+(?: [!-~]+)*)")
-"""A line of visible ASCII, of which nothing is to be refused or taken away but its limits."""
+"""Words of visible ASCII with one space between: gunicorn takes them so, unless too long."""
 
 Header = tuple[str, str]
 
@@ -76,7 +76,7 @@ class RequestOfUsualLines(Request):
     def _judged(self, new: list[bytes]) -> list[Header]:
         """Return the headers in ``new``; mostly that is one with credentials, and nothing to judge.
 
-        Of what a token takes a hundredth, and of the check of one that came before a fifth.
+        gunicorn's own takes 5 µs for it, as long as it takes to know a token that came before.
         """
         if len(new) == 1 and len(new[0]) <= self.limit_request_field_size - len(b"\r\n"):
             plain = _PLAIN_CREDENTIALS.fullmatch(new[0])

@@ -15,7 +15,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import MapAdapter, Rule
 
 from shared.at_hand import this_request
-from shared.gunicorn_worker import keep_what_is_loaded, share_what_is_loaded
+from shared.gunicorn_worker import (
+    keep_what_is_loaded,
+    share_what_is_loaded,
+    share_what_is_loaded_again,
+)
 from shared.health import HEALTH_PATHS, Check, health_blueprint
 from shared.metrics_listener import gunicorn_hooks
 from shared.service_logging import ACCESS_LOG_FORMAT, logging_configuration
@@ -232,7 +236,7 @@ def gunicorn_settings(service: str, settings: ServiceSettings) -> dict[str, Any]
         **metrics,
         "on_starting": on_starting,
         "when_ready": share_what_is_loaded,
-        "on_reload": share_what_is_loaded,
+        "on_reload": share_what_is_loaded_again,
         "bind": settings.bind,
         "post_worker_init": post_worker_init,
         "pre_request": lambda _worker, _request: None,  # gunicorn's own asks whether to log it

@@ -127,6 +127,7 @@ class ServiceSettings(BaseSettings):
         frozen=True,
         extra="ignore",  # `.env` holds the settings of all three services
         hide_input_in_errors=True,
+        use_attribute_docstrings=True,
         validate_default=True,
     )
 

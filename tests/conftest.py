@@ -1,4 +1,5 @@
 import fcntl
+import gc
 import logging
 import os
 import secrets
@@ -30,6 +31,13 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith(OURS):
             del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def garbage_is_collected() -> Iterator[None]:
+    """Let no test go on without, after one that has read a service's `gunicorn.conf.py`."""
+    yield
+    gc.enable()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:

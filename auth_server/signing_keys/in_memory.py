@@ -17,7 +17,7 @@ import orjson
 from joserfc.util import urlsafe_b64encode
 from sqlalchemy.exc import SQLAlchemyError
 
-from auth_server.jwk import signing
+from auth_server.jwk import PrivateKey, signing
 from auth_server.models import SigningKey
 from auth_server.settings import SigningAlgorithm
 from auth_server.signing_keys.change import times_of
@@ -26,7 +26,7 @@ from auth_server.signing_keys.encryption import (
     KeysUnavailableError,
 )
 from auth_server.signing_keys.life import KeyTimes, is_published, signers, state
-from auth_server.signing_keys.store import KeyStore, MakePrivateKey
+from auth_server.signing_keys.store import KeyStore, PrivatePart
 from shared.health import NotReadyError
 
 log = logging.getLogger(__name__)
@@ -36,14 +36,19 @@ RETRY_SECONDS: Final = 5  # after a reading that failed
 
 @dataclass(frozen=True, slots=True)
 class LoadedKey:
-    """A key in memory; ``private_key`` returns what signs with it.
-
-    None: it is retired, or cannot be opened here.
-    """
+    """A key in memory; ``private`` None: it is retired, or cannot be opened here."""
 
     times: KeyTimes
     public_jwk: dict[str, Any]
-    private_key: MakePrivateKey | None = field(repr=False)
+    private: PrivatePart | None = field(repr=False)
+
+    def private_key(self) -> PrivateKey | None:
+        """Return what signs; None where there is nothing that could."""
+        try:
+            return None if self.private is None else self.private.key()
+        except KeysCannotBeOpenedError as error:
+            _log_that_it_cannot_be_opened(self.times, error)
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,35 +190,39 @@ class SigningKeys:
     def _loaded(
         self, rows: Sequence[SigningKey], before: View | None, now: float
     ) -> Iterator[LoadedKey]:
-        known = {key.times.kid: key.private_key for key in before.keys} if before else {}
+        known = {key.times.kid: key.private for key in before.keys} if before else {}
         times = times_of(rows)
         for row, key in zip(rows, times, strict=True):
             if is_published(key, times, now):
-                private_key = known.get(key.kid)
-                if private_key is None and state(key, times, now) != "retired":
-                    private_key = self._opened(row)
-                yield LoadedKey(key, json.loads(row.public_jwk), private_key)
+                private = known.get(key.kid)
+                if private is None and state(key, times, now) != "retired":
+                    private = self._opened(row)
+                yield LoadedKey(key, json.loads(row.public_jwk), private)
 
-    def _opened(self, row: SigningKey) -> MakePrivateKey | None:
-        """Return what makes the private part; None where it cannot be opened, now or ever."""
+    def _opened(self, row: SigningKey) -> PrivatePart | None:
+        """Return the private part; None where it cannot be opened, now or ever."""
         try:
             return self.store.opened(row)
         except KeysUnavailableError as error:
-            log.error("the %s key %s cannot be opened: %s", row.algorithm, row.kid, error)
+            _log_that_it_cannot_be_opened(row, error)
             return None
 
 
+def _log_that_it_cannot_be_opened(key: SigningKey | KeyTimes, error: Exception) -> None:
+    log.error("the %s key %s cannot be opened: %s", key.algorithm, key.kid, error)
+
+
 def _signer(view: View, algorithm: SigningAlgorithm, typ: str, now: float) -> Signer:
-    private_keys = {key.times.kid: key.private_key for key in view.keys}
+    loaded = {key.times.kid: key for key in view.keys}
     candidates = signers(view.times, algorithm, now)
     for key in candidates:
-        if private_key := private_keys.get(key.kid):
+        if key.kid in loaded and (private_key := loaded[key.kid].private_key()):
             header = {"alg": key.algorithm, "typ": typ, "kid": key.kid}
             protected = urlsafe_b64encode(orjson.dumps(header))
-            return Signer(view, int(now), signing(key.algorithm, private_key()), protected)
+            return Signer(view, int(now), signing(key.algorithm, private_key), protected)
     raise KeysCannotBeOpenedError(f"none of {len(candidates)} {algorithm} keys can be opened")
 
 
 def _cannot_be_opened(key: LoadedKey, view: View, now: float) -> bool:
     lasting = state(key.times, view.times, now) in {"pending", "active"}
-    return lasting and key.private_key is None
+    return lasting and key.private_key() is None

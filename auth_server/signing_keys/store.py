@@ -10,8 +10,9 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from threading import Lock
 
+from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, OctKey
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -22,7 +23,7 @@ from auth_server.jwk import PrivateKey, new_private_key
 from auth_server.models import SigningKey
 from auth_server.settings import SigningAlgorithm
 from auth_server.signing_keys.change import ERASED, Change, KeyExistsError, ReadyKey, times_of
-from auth_server.signing_keys.encryption import KeyEncryption
+from auth_server.signing_keys.encryption import KeyEncryption, KeysCannotBeOpenedError
 from auth_server.signing_keys.life import state
 from auth_server.signing_keys.plan import Changes, Rules, changes_due
 from shared.database import Database
@@ -31,7 +32,26 @@ log = logging.getLogger(__name__)
 
 TRIES = 3
 
-MakePrivateKey = Callable[[], PrivateKey]
+
+class PrivatePart:
+    """The private part of a key: decrypted, and made a key when somebody first asks for that.
+
+    To judge the primes of an RSA key takes 30 ms, and of those that a process reads at its start
+    one signs. ``private_jwk`` is JSON; it is not kept longer than it takes.
+    """
+
+    def __init__(self, private_jwk: bytes) -> None:
+        self._private_jwk = private_jwk
+        self._key: PrivateKey | None = None
+        self._making = Lock()
+
+    def key(self) -> PrivateKey:
+        """Return the key; raises KeysCannotBeOpenedError where what was stored is none."""
+        with self._making:
+            if self._key is None:
+                self._key = _private_key(self._private_jwk)
+                self._private_jwk = b""
+        return self._key
 
 
 class KeyStore:
@@ -73,7 +93,7 @@ class KeyStore:
     def open_all(self) -> None:
         """Raise KeysUnavailableError where a key that signs, or is to, cannot be opened.
 
-        Only decrypted: to judge its primes takes 30 ms of a start, and each worker does it anyway.
+        Only decrypted: to judge its primes takes 30 ms of a start, and a worker does it anyway.
         """
         rows, now = self.rows(), self.now()
         times = times_of(rows)
@@ -81,15 +101,13 @@ class KeyStore:
             if state(key, times, now) in {"pending", "active"}:
                 self._decrypted(row)
 
-    def opened(self, row: SigningKey) -> MakePrivateKey | None:
-        """Return what makes the private part of ``row`` when it is first to sign, and keeps it.
+    def opened(self, row: SigningKey) -> PrivatePart | None:
+        """Return the private part of ``row``; None where it was erased.
 
-        It is decrypted now; most keys never sign in the process that reads them, and to judge the
-        primes of each takes 30 ms. None where it was erased. Raises KeysCannotBeOpenedError,
-        KeyEncryptionUnreadableError.
+        Raises KeysCannotBeOpenedError, KeyEncryptionUnreadableError.
         """
         private_jwk = self._decrypted(row)
-        return None if private_jwk is None else cache(partial(_private_key, private_jwk))
+        return None if private_jwk is None else PrivatePart(private_jwk)
 
     def _decrypted(self, row: SigningKey) -> bytes | None:
         if row.encrypted_private_jwk == ERASED:
@@ -140,6 +158,9 @@ def _rows(session: Session) -> list[SigningKey]:
 
 
 def _private_key(private_jwk: bytes) -> PrivateKey:
-    key = JWKRegistry.import_key(json.loads(private_jwk))
+    try:
+        key = JWKRegistry.import_key(json.loads(private_jwk))
+    except (JoseError, ValueError, TypeError, KeyError) as error:
+        raise KeysCannotBeOpenedError("what is stored as a private key is none") from error
     assert not isinstance(key, OctKey), "none is ever stored"
     return key

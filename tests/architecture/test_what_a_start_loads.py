@@ -13,6 +13,7 @@ SERVICES = ("auth_server", "resource_server", "client_service")
 NEEDED_ELSEWHERE = {
     "alembic": "by the command `migrate`",
     "google.protobuf": "where spans are exported or received",
+    "sqlalchemy.dialects.postgresql": "with a database on PostgreSQL",
     "boto3": "with a vault at AWS",
     "azure.identity": "with a vault at Azure",
     "hvac": "with a vault at OpenBao",

@@ -1,12 +1,14 @@
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from sqlalchemy.exc import IntegrityError
 
 from auth_server.app import MIGRATIONS
-from auth_server.models import Base, SigningKey
+from auth_server.models import Base, Resource, SigningKey
 from auth_server.signing_keys.change import times_of
 from shared.database import Database, migrate
 from tests.stack.postgres import PostgresDatabase
@@ -24,7 +26,20 @@ def test_they_agree_on_postgresql_too(postgres_database: PostgresDatabase) -> No
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, Base.metadata) == []
+    require_one_default_at_most(database)
     database.engine.dispose()
+
+
+def test_one_resource_at_most_is_the_default(empty_database: Database) -> None:
+    require_one_default_at_most(empty_database)
+
+
+def require_one_default_at_most(database: Database) -> None:
+    others = [Resource(uri=f"urn:{n}", is_default=False, created_at=1) for n in range(2)]
+    with database.writing() as session:
+        session.add_all([Resource(uri="urn:default", is_default=True, created_at=1), *others])
+    with pytest.raises(IntegrityError), database.writing() as session:
+        session.add(Resource(uri="urn:another", is_default=True, created_at=1))
 
 
 def test_keys_from_before_they_had_a_spare_go_on_signing(tmp_path: Path) -> None:

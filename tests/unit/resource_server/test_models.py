@@ -1,11 +1,13 @@
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect
+from sqlalchemy.exc import IntegrityError
 
 from resource_server.app import MIGRATIONS
-from resource_server.models import ENTRY, Base
+from resource_server.models import ENTRY, Account, AccountAccess, Base
 from shared.database import Database
 
 
@@ -14,6 +16,19 @@ def test_the_models_and_the_migrated_schema_agree(book: Database) -> None:
         differences = compare_metadata(MigrationContext.configure(connection), Base.metadata)
 
     assert differences == []
+
+
+def test_a_client_has_one_default_account_at_most(book: Database) -> None:
+    with book.writing() as session:
+        session.add_all([Account(id=f"account-{n}", owner="One", currency="EUR") for n in range(4)])
+        session.flush()
+        session.add_all([access(0, is_default=True), access(1), access(2)])
+    with pytest.raises(IntegrityError), book.writing() as session:
+        session.add(access(3, is_default=True))
+
+
+def access(account: int, *, is_default: bool = False) -> AccountAccess:
+    return AccountAccess(client_id="worker", account_id=f"account-{account}", is_default=is_default)
 
 
 def test_the_view_of_entries_has_the_columns_that_are_read(database: Database) -> None:

@@ -17,7 +17,7 @@ from auth_server.signing_keys.change import Change, ReadyKey
 from auth_server.signing_keys.encryption import KeyEncryption
 from auth_server.signing_keys.in_memory import Freshness, SigningKeys
 from auth_server.signing_keys.plan import Rules
-from auth_server.signing_keys.store import KeyStore, MakePrivateKey
+from auth_server.signing_keys.store import KeyStore, PrivatePart
 from shared.database import Database
 from tests.unit.auth_server.running import KEY_ENCRYPTION_KEY
 
@@ -64,14 +64,25 @@ class StoreInMemory(KeyStore):
             raise OperationalError("SELECT", {}, Exception("cut off"))
         return sorted(self._shared.rows, key=lambda row: (row.algorithm, row.generation))
 
-    def opened(self, row: SigningKey) -> MakePrivateKey | None:
-        return (lambda: _fitting(row.algorithm)) if super().opened(row) else None
+    def opened(self, row: SigningKey) -> PrivatePart | None:
+        return Fitting(row.algorithm) if super().opened(row) else None
 
     @contextmanager
     def changing(self, ready: Iterable[ReadyKey] = ()) -> Iterator[Change]:
         rows = self.rows()
         yield self._change(cast(Session, Nowhere()), rows, ready)
         self._shared.rows[:] = rows
+
+
+class Fitting(PrivatePart):
+    """A private part that signs by the algorithm which its row names."""
+
+    def __init__(self, algorithm: str) -> None:
+        super().__init__(b"")
+        self._algorithm = cast(SigningAlgorithm, algorithm)
+
+    def key(self) -> PrivateKey:
+        return _fitting(self._algorithm)
 
 
 class Nowhere:

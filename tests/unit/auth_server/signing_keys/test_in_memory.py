@@ -1,12 +1,15 @@
+import json
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 from joserfc import jwt
-from joserfc.jwk import KeySet
+from joserfc.jwk import JWKRegistry, KeySet
 from pydantic import SecretStr
 from sqlalchemy import delete
 
@@ -18,7 +21,7 @@ from auth_server.signing_keys.by_hand import add_key, revoke, rotate
 from auth_server.signing_keys.encryption import KeyEncryption, KeysCannotBeOpenedError
 from auth_server.signing_keys.in_memory import Freshness, SigningKeys
 from auth_server.signing_keys.plan import Rules
-from auth_server.signing_keys.store import KeyStore
+from auth_server.signing_keys.store import KeyStore, PrivatePart
 from shared.database import Database
 from shared.health import NotReadyError
 
@@ -290,6 +293,67 @@ def test_where_the_newest_cannot_be_opened_the_one_before_signs_on_for_a_time(
         keys.sign("Ed25519", "JWT", {})
 
 
+def test_what_is_stored_as_a_key_and_is_none_is_not_ready_and_not_signed_with(
+    make: Make, empty_database: Database, clock: Clock
+) -> None:
+    keys = make()
+    old, spare = active_and_spare(keys)
+    no_key = b'{"kty": "OKP", "crv": "Ed25519", "x": "AA", "d": "AA"}'
+    with empty_database.writing() as session:
+        row = session.get_one(SigningKey, spare)
+        row.encrypted_private_jwk = Fernet(FERNET).encrypt(no_key).decode()
+        row.active_from = int(clock.time) + RELOAD
+    keys = make()
+
+    with pytest.raises(NotReadyError, match="does not open"):
+        keys.check()
+    assert spare in {jwk["kid"] for jwk in keys.published()}
+    clock.time += RELOAD
+    assert signed_by(keys) == old
+
+
+def test_a_key_is_made_when_it_is_first_to_sign_and_never_again(
+    make: Make, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    active, spare = active_and_spare(make())
+    made: list[str] = []
+    make_it = JWKRegistry.import_key
+
+    def note(jwk: Any, *rest: Any, **more: Any) -> Any:
+        made.append(jwk["kid"])
+        return make_it(jwk, *rest, **more)
+
+    keys = make()
+    keys.published()
+    monkeypatch.setattr(JWKRegistry, "import_key", note)
+    for _ in range(3):
+        keys.sign("Ed25519", "JWT", {})
+        keys.sign("Ed25519", "at+jwt", {})
+        clock.time += RELOAD
+    assert made == [active]
+    keys.check()
+    assert made == [active, spare]
+
+
+def test_threads_that_want_a_key_at_once_make_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    private_jwk = json.dumps(new_private_key("Ed25519").as_dict(private=True)).encode()
+    made: list[object] = []
+    make_it = JWKRegistry.import_key
+
+    def slowly(jwk: Any) -> Any:
+        made.append(jwk)
+        time.sleep(0.05)
+        return make_it(jwk)
+
+    monkeypatch.setattr(JWKRegistry, "import_key", slowly)
+    part = PrivatePart(private_jwk)
+    with ThreadPoolExecutor(4) as threads:
+        keys = [future.result() for future in [threads.submit(part.key) for _ in range(4)]]
+
+    assert (len(made), len(set(map(id, keys)))) == (1, 1)
+    assert private_jwk not in vars(part).values()
+
+
 def test_private_keys_rest_encrypted(make: Make, empty_database: Database) -> None:
     make().published()
     with empty_database.reading() as session:
@@ -333,7 +397,7 @@ def test_keys_that_are_too_old_are_not_ready(
 def test_no_key_is_in_a_repr(make: Make) -> None:
     keys = make()
     keys.published()
-    assert "private_key" not in repr(keys.view)
+    assert "private" not in repr(keys.view)
 
 
 def settings(tmp_path: Path, *fernets: str) -> AuthServerSettings:
