@@ -59,7 +59,8 @@ class _Windows:
         if end <= now:
             count, end = 0, self._opened(key, now)
         self._counts[key] = (count + 1, end)
-        return end - now if count >= self._limit else 0.0
+        # The end was rounded: by so much the difference may be longer than a window.
+        return min(end - now, self._seconds) if count >= self._limit else 0.0
 
     def _opened(self, key: str, now: float) -> float:
         """Make room for a window of ``key`` at the end of the row, and return when it ends.
