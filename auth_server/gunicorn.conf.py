@@ -2,7 +2,7 @@
 
 gunicorn takes its settings from the names of this module, so the shared ones are put there.
 """
-# ruff: noqa: N999, E402 - gunicorn looks for this name; and the first statement has to be first
+# ruff: noqa: N999, E402 - gunicorn looks for this name; `gc` is told before anything is loaded
 
 import gc
 

@@ -1,5 +1,5 @@
 """How gunicorn serves the client service: `gunicorn -c client_service/gunicorn.conf.py …`."""
-# ruff: noqa: N999, E402 - gunicorn looks for this name; and the first statement has to be first
+# ruff: noqa: N999, E402 - gunicorn looks for this name; `gc` is told before anything is loaded
 
 import gc
 import math

@@ -1,5 +1,5 @@
 """gunicorn's settings; computed, so that they come from where all settings of the bank do."""
-# ruff: noqa: N999, E402 - gunicorn looks for this name; and the first statement has to be first
+# ruff: noqa: N999, E402 - gunicorn looks for this name; `gc` is told before anything is loaded
 
 import gc
 

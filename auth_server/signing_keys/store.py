@@ -93,7 +93,7 @@ class KeyStore:
     def open_all(self) -> None:
         """Raise KeysUnavailableError where a key that signs, or is to, cannot be opened.
 
-        Only decrypted: to judge its primes takes 30 ms of a start, and a worker does it anyway.
+        Only decrypted: to judge its primes takes 30 ms of a start, and who signs does it.
         """
         rows, now = self.rows(), self.now()
         times = times_of(rows)

@@ -342,7 +342,7 @@ def test_threads_that_want_a_key_at_once_make_it_once(monkeypatch: pytest.Monkey
 
     def slowly(jwk: Any) -> Any:
         made.append(jwk)
-        time.sleep(0.05)
+        time.sleep(0.05)  # so that without a lock the others come meanwhile
         return make_it(jwk)
 
     monkeypatch.setattr(JWKRegistry, "import_key", slowly)
