@@ -4,10 +4,10 @@ For what may be sent twice: a token request, and a GET (RFC 9110 §9.2.2).
 """
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import SystemRandom
 from typing import Protocol, TypeVar
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ class Retries:
 
     No try begins later than ``seconds`` after the first, and there are six at most. A pause is of
     any length up to a longest one that doubles each time ("full jitter"), so that the clients of
-    a server that comes back do not all come back with it. ``sleep`` may raise, to end the tries.
+    a server that comes back do not all come back with it: by the system's random numbers, so not
+    by those of a program that seeds its own. ``sleep`` may raise, to end the tries.
 
     Only a ``failure`` is repeated: what another part has tried long enough is not tried again.
     """
@@ -65,7 +66,7 @@ class Retries:
     seconds: float = 10
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    uniform: Callable[[float, float], float] = random.uniform
+    uniform: Callable[[float, float], float] = SystemRandom().uniform
     failure: type[RequestFailedError] = RequestFailedError
 
     def until_answered(self, ask: Callable[[], T]) -> T:

@@ -4,11 +4,11 @@ To copy into a job of your own: see "Copy this into your own job" in README.md. 
 import the standard library, requests and OpenTelemetry's API, nothing else.
 """
 
-import random
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from random import SystemRandom
 from threading import Lock
 
 import requests
@@ -42,7 +42,7 @@ class TokenSource:
     retries: Repeating[AccessToken] = field(default_factory=Retries)
     session: requests.Session = field(default_factory=requests.Session)
     now: Callable[[], float] = time.monotonic
-    renewal_share: Callable[[], float] = lambda: random.uniform(0.75, 0.85)  # noqa: S311 - jitter
+    renewal_share: Callable[[], float] = lambda: SystemRandom().uniform(0.75, 0.85)
     timer: WorksLater = field(default_factory=DaemonTimer)
     _token: AccessToken | None = field(default=None, init=False, repr=False)
     _early: EarlyRenewal = field(init=False, repr=False)

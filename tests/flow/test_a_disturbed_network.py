@@ -178,6 +178,7 @@ def storm(
             balance_before=balance["balance"],
             findings=bank(stack, "ledger", "verify")["findings"],
         )
+        source.stop()
         service.database.engine.dispose()
 
 

@@ -1,4 +1,5 @@
 import math
+import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -203,3 +204,16 @@ def test_tries_and_time_are_bounded_whatever_fails(
         for pause, error in zip(sleeper.pauses, errors, strict=False)
         if pause < error.retry_after
     ] == []
+
+
+def test_a_program_that_seeds_its_random_numbers_neither_sets_the_pauses_nor_is_disturbed() -> None:
+    pauses = []
+    for _ in range(2):
+        sleeper = Sleeper()
+        random.seed(1)
+        seeded = random.getstate()
+        Retries(10, sleeper.now, sleeper.sleep).until_answered(failing(BUSY, BUSY))
+        assert random.getstate() == seeded
+        pauses.append(sleeper.pauses)
+
+    assert pauses[0] != pauses[1]

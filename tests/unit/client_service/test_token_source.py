@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import random
 from base64 import b64decode
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -265,6 +266,26 @@ def test_failed_early_renewals_keep_a_pause(
     source.token()
 
     assert len(server.asked) == 3
+
+
+def test_when_a_token_is_due_neither_follows_nor_disturbs_random_numbers_that_a_program_seeded(
+    server: LoopbackServer, clock: Clock, timer: HandTimer
+) -> None:
+    due = set()
+    for _ in range(2):
+        source = TokenSource(
+            token_url=lambda: server.url + "/token",
+            credentials=lambda: ClientCredentials("client", "s3cret"),
+            now=clock,
+            timer=timer,
+        )
+        random.seed(1)
+        seeded = random.getstate()
+        with source.session:
+            due.add(source.token().renew_at)
+        assert random.getstate() == seeded
+
+    assert len(due) == 2
 
 
 def test_a_discarded_token_is_replaced(tokens: Tokens, server: LoopbackServer) -> None:
@@ -579,12 +600,13 @@ def test_an_own_ca_is_trusted_whatever_the_environment_names(
     st.lists(
         st.tuples(st.floats(0, 120), st.sampled_from(["ask", "discard", "down", "up"])),
         max_size=30,
-    )
+    ),
+    st.floats(0.75, 0.85),
 )
 def test_no_token_is_given_out_after_its_end_and_none_is_asked_for_before_it_is_due(
-    steps: list[tuple[float, str]],
+    steps: list[tuple[float, str]], share: float
 ) -> None:
-    server = ServerInMemory()
+    server = ServerInMemory(share)
     for seconds, step in steps:
         server.timer.pass_to(server.clock.time + seconds)
         server.do(step)
@@ -594,9 +616,12 @@ def test_no_token_is_given_out_after_its_end_and_none_is_asked_for_before_it_is_
 
 
 class ServerInMemory(requests.Session):
-    """A server of tokens that live 100 s, the clock, and a source that asks it."""
+    """A server of tokens that live 100 s, the clock, and a source that asks it.
 
-    def __init__(self) -> None:
+    A token is due for renewal after ``share`` of its life.
+    """
+
+    def __init__(self, share: float) -> None:
         super().__init__()
         self.clock = Clock()
         self.timer = HandTimer(self.clock)
@@ -610,6 +635,7 @@ class ServerInMemory(requests.Session):
             credentials=lambda: ClientCredentials("client", "s3cret"),
             session=self,
             now=self.clock,
+            renewal_share=lambda: share,
             retries=Retries(0),
             timer=self.timer,
         )
