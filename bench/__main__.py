@@ -1,6 +1,7 @@
 """The benchmark beside its peers: `python -m bench`, or `make bench`; bench/README.md explains."""
 
 import argparse
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -75,7 +76,29 @@ def _plan(chosen: argparse.Namespace) -> Plan:
         chosen.warm_up or plan.warm_up_seconds,
         60 * chosen.minutes if chosen.minutes else plan.soak_seconds,
         chosen.transactions or plan.transactions,
+        command(chosen),
     )
+
+
+def command(chosen: argparse.Namespace) -> str:
+    """Return the command that measures the same; where it writes is no part of it."""
+    names = ("rounds", "seconds", "warm_up", "minutes", "transactions", "only")
+    options = [
+        f"--{name.replace('_', '-')} {_plain(getattr(chosen, name))}"
+        for name in names
+        if getattr(chosen, name)
+    ]
+    words = [
+        "make bench",
+        "QUICK=1" if chosen.quick else "",
+        f"ROW={chosen.row}" if chosen.row else "",
+        f'BENCH_ARGS="{" ".join(options)}"' if options else "",
+    ]
+    return " ".join(filter(None, words))
+
+
+def _plain(value: str | float) -> str:
+    return shlex.quote(value) if isinstance(value, str) else f"{value:.12g}"
 
 
 def arguments_parser() -> argparse.ArgumentParser:

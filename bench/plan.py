@@ -18,19 +18,17 @@ class Plan:
     soak_seconds: float = 600
     transactions: int = 1_000_000
     """How many of them the row `reconciliation` reads."""
+    command: str = "make bench"
+    """What makes these measurements again."""
 
     def warm_up(self, peer: Peer) -> float:
         """Return for how long ``peer`` is warmed up."""
         return self.warm_up_seconds * (COMPILER_FACTOR if peer.compiles_while_it_runs else 1)
 
-    def options(self) -> str:
-        """Return what of `python -m bench` makes it out of the full plan."""
-        options = {
-            "--rounds": (self.rounds, FULL.rounds),
-            "--seconds": (self.seconds, FULL.seconds),
-            "--warm-up": (self.warm_up_seconds, FULL.warm_up_seconds),
-        }
-        return " ".join(f"{name} {own:g}" for name, (own, full) in options.items() if own != full)
+    @property
+    def is_too_short_for_compilers(self) -> bool:
+        """Tell whether a server that compiles itself while it runs is measured half compiled."""
+        return self.warm_up_seconds < FULL.warm_up_seconds
 
 
 FULL = Plan(rounds=3, seconds=15, warm_up_seconds=10)

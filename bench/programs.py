@@ -106,10 +106,20 @@ def bench_python() -> str:
 
 
 def python_versions(python: str, *packages: str) -> str:
-    """Return the versions of the Python and of ``packages``, as the report names them."""
+    """Return the versions of the Python and of ``packages``, as the report names them.
+
+    How a Python was compiled is part of its speed (README.md), so it is told with its version.
+    """
     code = "import sys; from importlib.metadata import version\n"
     code += "print(*[f'{name} {version(name)}' for name in sys.argv[1:]], sep=', ')"
-    return f"Python {_python_version(python)}, {run([python, '-c', code, *packages], ROOT).strip()}"
+    told = run([python, "-c", code, *packages], ROOT).strip()
+    return f"Python {_python_version(python)} {_python_build(python)}, {told}"
+
+
+def _python_build(python: str) -> str:
+    code = "import sysconfig; print(sysconfig.get_config_var('CONFIG_ARGS') or '')"
+    options = run([python, "-c", code], ROOT)
+    return "(with PGO)" if "--enable-optimizations" in options else "(without PGO)"
 
 
 def _python_version(python: str) -> str:

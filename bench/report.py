@@ -62,16 +62,17 @@ def put_section(
     lines: Sequence[str],
     cores: Cores,
     noises: Sequence[Noise],
-    plan: Plan | None = None,
+    plan: Plan,
+    *,
+    has_rounds: bool = True,
 ) -> str:
     """Write the section ``name`` of `RESULTS.md`, with its command, day, commit, machine and noise.
 
-    ``plan`` is None where the row has no rounds.
+    ``has_rounds`` says whether the row is measured in rounds, as the plan has them.
     """
     day = time.strftime("%Y-%m-%d", time.gmtime())
-    rounds = f"; rounds: {plan.rounds}, of {plan.seconds:g} s" if plan else ""
-    sample = " One round: no range, a sample." if plan and plan.rounds == 1 else ""
-    made = f"{day}, {commit()}, {description(cores)}. By `{_command(name, plan)}`{rounds}.{sample}"
+    made = f"{day}, {commit()}, {description(cores)}. By `{plan.command}`"
+    made += _rounds(plan) if has_rounds else "."
     section = "\n".join([*lines, "", made, "", *noise_lines(noises)])
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / RESULTS
@@ -80,10 +81,13 @@ def put_section(
     return section
 
 
-def _command(name: str, plan: Plan | None) -> str:
-    row = "" if name == TOKENS else f" ROW={name}"
-    options = plan.options() if plan else ""
-    return f"make bench{row}" + (f' BENCH_ARGS="{options}"' if options else "")
+def _rounds(plan: Plan) -> str:
+    rounds = f"; rounds: {plan.rounds}, of {plan.seconds:g} s"
+    sample = " One round: no range, a sample." if plan.rounds == 1 else ""
+    if not plan.is_too_short_for_compilers:
+        return f"{rounds}.{sample}"
+    cold = "what compiles itself while it runs, Node too, was not at its speed yet"
+    return f"{rounds}, after {plan.warm_up_seconds:g} s of warm-up: {cold}.{sample}"
 
 
 def with_section(page: str, name: str, section: str) -> str:

@@ -51,7 +51,8 @@ def measure(plan: Plan, cores: Cores, out: Path) -> str:
         stack.demo("cli", BANK, f"access grant {DEMO_CLIENT} {ACCOUNT} --default")
         runs = [_run(stack, client, name, job, idle) for name, job in RUNS]
     noises = [run.noise for run in runs if run.transactions]  # the other is over too soon
-    return put_section(out, "reconciliation", lines(idle, runs), cores, noises)
+    section = lines(idle, runs)
+    return put_section(out, "reconciliation", section, cores, noises, plan, has_rounds=False)
 
 
 def _run(stack: OwnStack, client: Companion, name: str, job: str, idle: float) -> Run:

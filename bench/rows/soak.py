@@ -36,7 +36,8 @@ def measure(plan: Plan, cores: Cores, out: Path) -> str:
         with running(launch, cores.for_servers(1), folder / "ours.log") as (server, _):
             load(launch.port, launch.asks[0], plan.warm_up_seconds, cores.load)
             slices = list(_slices(server, launch, plan, cores, folder))
-    return put_section(out, "soak", _lines(slices), cores, [one.noise for one in slices])
+    noises = [one.noise for one in slices]
+    return put_section(out, "soak", _lines(slices), cores, noises, plan, has_rounds=False)
 
 
 def _lines(slices: Sequence[Slice]) -> list[str]:

@@ -1,6 +1,6 @@
 import pytest
 
-from bench.instructions import change, grown, heading
+from bench.instructions import change, grown, heading, with_the_rest
 
 BEFORE = {"sign": 1000, "parse": 200}
 
@@ -30,3 +30,16 @@ def test_what_is_counted_beside_what_and_whether_it_is_written_is_told_first() -
     assert compared.startswith("Instructions per call, Python 3.")
     assert "differ from bench/instructions.json; nothing is written." in compared
     assert "unknown to bench/instructions.json, where they will be written." in new
+
+
+def test_what_no_stage_of_a_whole_has_is_a_stage_of_its_own() -> None:
+    token = {"parse": 1, "authenticate": 20, "decide": 300, "sign": 4000, "whole": 10000}
+    check = {"signature": 70, "whole": 100, "seen before": 5}
+
+    counts = with_the_rest(
+        {f"token ES256 {name}": count for name, count in token.items()}
+        | {f"check ES256 {name}": count for name, count in check.items()}
+    )
+
+    assert (counts["token ES256 respond"], counts["check ES256 judge"]) == (5679, 30)
+    assert len(counts) == len(token) + len(check) + 2

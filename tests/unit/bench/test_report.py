@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -6,7 +7,7 @@ import pytest
 from bench.launch import CannotRunError
 from bench.machine import Cores
 from bench.measuring import Noise
-from bench.plan import FULL, Plan
+from bench.plan import Plan
 from bench.plots import bars
 from bench.programs import PYTHON_VARIABLE, bench_python, commit, java_version_in
 from bench.report import noise_lines, put_section, shown, table, with_section
@@ -43,45 +44,35 @@ def test_where_the_fixed_loop_varied_much_the_section_warns_of_its_figures() -> 
     ]
 
 
+COLD = "what compiles itself while it runs, Node too, was not at its speed yet"
+
+
 @pytest.mark.parametrize(
-    ("rounds", "said"),
+    ("plan", "has_rounds", "said"),
     [
-        pytest.param(1, 1, id="one round"),
-        pytest.param(3, 0, id="three rounds"),
-        pytest.param(None, 0, id="a row without rounds"),
+        pytest.param(
+            Plan(1, 8, 10), True, "; rounds: 1, of 8 s. One round: no range, a sample.", id="one"
+        ),
+        pytest.param(Plan(3, 7.5, 10), True, "; rounds: 3, of 7.5 s.", id="three"),
+        pytest.param(
+            Plan(3, 8, 1),
+            True,
+            f"; rounds: 3, of 8 s, after 1 s of warm-up: {COLD}.",
+            id="a short warm-up",
+        ),
+        pytest.param(Plan(1, 8, 1), False, ".", id="a row without rounds"),
     ],
 )
-def test_a_section_says_of_which_commit_it_is_and_whether_it_is_a_sample(
-    tmp_path: Path, rounds: int | None, said: int
+def test_a_section_says_of_which_commit_it_is_and_how_much_was_measured(
+    tmp_path: Path, plan: Plan, has_rounds: bool, said: str
 ) -> None:
-    plan = Plan(rounds, seconds=8, warm_up_seconds=1) if rounds else None
-    section = put_section(tmp_path, "one", ["## One"], Cores(0, 1), [noise(20)], plan)
+    plan = replace(plan, command="make bench ROW=one")
+    section = put_section(
+        tmp_path, "one", ["## One"], Cores(0, 1), [noise(20)], plan, has_rounds=has_rounds
+    )
 
     assert section.count(f", {commit()}, ") == 1
-    assert section.count(" By `make bench ROW=one") == 1
-    assert section.count(f"; rounds: {rounds}, of 8 s.") == (1 if rounds else 0)
-    assert section.count("One round: no range, a sample.") == said
-
-
-@pytest.mark.parametrize(
-    ("name", "plan", "command"),
-    [
-        pytest.param("one", FULL, "make bench ROW=one", id="all of a row"),
-        pytest.param("one", None, "make bench ROW=one", id="a row without rounds"),
-        pytest.param(
-            "tokens",
-            Plan(2, seconds=7.5, warm_up_seconds=10),
-            'make bench BENCH_ARGS="--rounds 2 --seconds 7.5"',
-            id="less of all peers",
-        ),
-    ],
-)
-def test_a_section_names_the_command_that_measures_it_again(
-    tmp_path: Path, name: str, plan: Plan | None, command: str
-) -> None:
-    section = put_section(tmp_path, name, ["## One"], Cores(0, 1), [noise(20)], plan)
-
-    assert f". By `{command}`" in section
+    assert f". By `make bench ROW=one`{said}\n" in section
 
 
 def test_a_python_that_is_named_and_is_none_is_told_by_its_name(
