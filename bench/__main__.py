@@ -81,7 +81,7 @@ def _plan(chosen: argparse.Namespace) -> Plan:
 
 
 def command(chosen: argparse.Namespace) -> str:
-    """Return the command that measures the same; where it writes is no part of it."""
+    """Return the command that measures the same: without where it writes, and the environment."""
     names = ("rounds", "seconds", "warm_up", "minutes", "transactions", "only")
     options = [
         f"--{name.replace('_', '-')} {_plain(getattr(chosen, name))}"

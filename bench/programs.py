@@ -110,16 +110,16 @@ def python_versions(python: str, *packages: str) -> str:
 
     How a Python was compiled is part of its speed (README.md), so it is told with its version.
     """
-    code = "import sys; from importlib.metadata import version\n"
-    code += "print(*[f'{name} {version(name)}' for name in sys.argv[1:]], sep=', ')"
-    told = run([python, "-c", code, *packages], ROOT).strip()
-    return f"Python {_python_version(python)} {_python_build(python)}, {told}"
+    code = "import sys, sysconfig; from importlib.metadata import version\n"
+    code += "print(*[f'{name} {version(name)}' for name in sys.argv[1:]], sep=', ')\n"
+    code += "print(sysconfig.get_config_var('CONFIG_ARGS'))"
+    told, options = run([python, "-c", code, *packages], ROOT).splitlines()
+    return f"Python {_python_version(python)} ({python_build(options)}), {told}"
 
 
-def _python_build(python: str) -> str:
-    code = "import sysconfig; print(sysconfig.get_config_var('CONFIG_ARGS') or '')"
-    options = run([python, "-c", code], ROOT)
-    return "(with PGO)" if "--enable-optimizations" in options else "(without PGO)"
+def python_build(options: str) -> str:
+    """Return how a Python was compiled, by the ``options`` of its `configure`."""
+    return "with PGO" if "--enable-optimizations" in options else "without PGO"
 
 
 def _python_version(python: str) -> str:

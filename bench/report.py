@@ -86,7 +86,7 @@ def _rounds(plan: Plan) -> str:
     sample = " One round: no range, a sample." if plan.rounds == 1 else ""
     if not plan.is_too_short_for_compilers:
         return f"{rounds}.{sample}"
-    cold = "what compiles itself while it runs, Node too, was not at its speed yet"
+    cold = "Node and Java, where they are among these, were not at their speed yet"
     return f"{rounds}, after {plan.warm_up_seconds:g} s of warm-up: {cold}.{sample}"
 
 

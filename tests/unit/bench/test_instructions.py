@@ -20,6 +20,12 @@ def test_a_stage_that_takes_over_five_percent_more_is_named(
     assert grown(counts, BEFORE) == found
 
 
+@pytest.mark.parametrize("rest", ["token ES256 respond", "check RS256 judge"])
+def test_a_rest_may_vary_by_twice_as_much(rest: str) -> None:
+    assert grown({rest: 1100}, {rest: 1000}) == []
+    assert grown({rest: 1101}, {rest: 1000}) == [rest]
+
+
 def test_how_much_a_stage_differs_is_told_in_percent() -> None:
     assert (change(1100, 1000), change(900, 1000), change(5, None)) == ("+10.0%", "-10.0%", "")
 

@@ -1,3 +1,6 @@
+import platform
+import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -9,7 +12,14 @@ from bench.machine import Cores
 from bench.measuring import Noise
 from bench.plan import Plan
 from bench.plots import bars
-from bench.programs import PYTHON_VARIABLE, bench_python, commit, java_version_in
+from bench.programs import (
+    PYTHON_VARIABLE,
+    bench_python,
+    commit,
+    java_version_in,
+    python_build,
+    python_versions,
+)
 from bench.report import noise_lines, put_section, shown, table, with_section
 from bench.spread import Spread
 
@@ -44,7 +54,7 @@ def test_where_the_fixed_loop_varied_much_the_section_warns_of_its_figures() -> 
     ]
 
 
-COLD = "what compiles itself while it runs, Node too, was not at its speed yet"
+COLD = "Node and Java, where they are among these, were not at their speed yet"
 
 
 @pytest.mark.parametrize(
@@ -100,3 +110,28 @@ def test_a_plot_has_a_bar_for_each_server_as_long_as_its_median() -> None:
 def test_the_version_of_a_java_is_read_from_its_own_file() -> None:
     assert java_version_in('IMPLEMENTOR="x"\nJAVA_VERSION="25.0.1"\n') == "25.0.1"
     assert java_version_in("") == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "build"),
+    [
+        pytest.param(
+            "'--prefix=/usr' '--enable-optimizations' '--with-lto'",
+            "with PGO",
+            id="as images have it",
+        ),
+        pytest.param("'--prefix=/root' '--enable-shared'", "without PGO", id="as pyenv has it"),
+        pytest.param("None", "without PGO", id="unknown to it"),
+    ],
+)
+def test_a_python_is_told_by_how_it_was_compiled(options: str, build: str) -> None:
+    assert python_build(options) == build
+
+
+def test_the_versions_are_those_of_the_python_that_serves() -> None:
+    said = python_versions(sys.executable, "Flask", "gunicorn")
+
+    version = platform.python_version()
+    assert re.fullmatch(
+        rf"Python {version} \(with(out)? PGO\), Flask [\d.]+, gunicorn [\d.]+", said
+    )
