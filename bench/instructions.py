@@ -21,6 +21,7 @@ from pathlib import Path
 
 from bench.counted_stages import TIMES
 from bench.programs import ROOT
+from bench.token_stages import RESPOND, STAGES
 
 KNOWN = Path(__file__).with_suffix(".json")
 MORE_THAN_BEFORE = 1.05
@@ -32,7 +33,7 @@ MATTER_TO_OPENSSL = ("adx", "avx", "avx2", "bmi2", "sha_ni")
 Counts = dict[str, int]
 """Instructions of one doing of each stage, by its name."""
 PARTS = {
-    "token": (("parse", "authenticate", "decide", "sign"), "respond"),
+    "token": (tuple(STAGES), RESPOND),
     "check": (("signature",), "judge"),
 }
 """The stages that are counted one by one, and how the rest of the whole is called."""
